@@ -1,0 +1,21 @@
+package events
+
+import "errors"
+
+var (
+	// ErrConflict is returned by the publishing methods of Stream when the
+	// subject holds another message than the one that was to be replaced: some
+	// other publisher wrote to it. Nothing was stored. The caller's picture of
+	// the stream is out of date; it must replay before it publishes again.
+	ErrConflict = errors.New("another publisher has written to the subject")
+
+	// ErrUnclear is returned by the publishing methods of Stream when it could
+	// not be found out in time whether the server stored a message. It may have,
+	// or may still. Publishing the same change again later is safe.
+	ErrUnclear = errors.New("it is not known whether the message was stored")
+
+	// ErrUnsafeStream is returned by OpenStream when the stream on the server
+	// has settings with which it could lose reservations, or the server is too
+	// old. The text names every such setting, its value and the wanted one.
+	ErrUnsafeStream = errors.New("the stream is not safe to use")
+)

@@ -1,0 +1,29 @@
+// Package solidsim behaves like an EfficientIP SOLIDserver appliance, as far
+// as DNS records are concerned: the classic REST API on /rest over real HTTPS,
+// and authoritative DNS servers that answer from the same data. Tests use it
+// in their own process, the command solidserver-sim runs it alone.
+//
+// # How it is put together
+//
+//   - The store holds DNS servers, zones and resource records in memory. A
+//     record is never changed once it is stored: an edit puts a new one in its
+//     place, so that a listing can be written out without holding the lock.
+//   - A service is an entry in one table (newServices): its methods, the
+//     parameters that it knows and whether it writes. The list, info and count
+//     services of all objects are one generic piece over a table of columns.
+//   - The HTTP side does for every call the same steps: count, read the
+//     parameters, wait for the latency, authenticate, ask the fault hook, run
+//     the service, ask for the fault after the commit, answer.
+//   - WHERE is tokenized, parsed and compiled; nothing is matched by pattern.
+//   - Each DNS server of the store answers on its own address, UDP and TCP.
+//
+// # What it takes a side on
+//
+// The API is not documented in every corner. Where its behaviour is not known
+// the simulator takes the strict side, so that a client which works here
+// depends on nothing doubtful: names and targets with a trailing dot are
+// refused, a delete that fits several records is refused, a record below a
+// nested zone cannot be put into the zone above it, columns used in WHERE and
+// ORDERBY must be in SELECT. A listing shows no SOA and NS rows; the DNS side
+// makes them up.
+package solidsim

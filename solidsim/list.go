@@ -1,0 +1,204 @@
+package solidsim
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A listing is a call to a list service, read and compiled: which rows, which
+// of their columns, in which order, which part of them.
+type listing[T any] struct {
+	where    expression
+	match    func(T) bool
+	selected columns[T]
+	order    []sortKey[T] // empty: as the store has them, by id
+	offset   int
+	limit    int // 0: no limit
+}
+
+type sortKey[T any] struct {
+	column     column[T]
+	descending bool
+}
+
+// listParameters are the parameters that newListing knows. On /rest their
+// names are upper case, except for the two of the page.
+func listParameters() []string { return []string{"WHERE", "ORDERBY", "SELECT", "limit", "offset"} }
+
+// newListing reads the parameters. What WHERE and ORDERBY use must be selected
+// (the vendor's OpenAPI file says so).
+func newListing[T any](all columns[T], p params) (l listing[T], err error) {
+	if l.selected, err = selectColumns(all, p["SELECT"]); err != nil {
+		return l, refuseParameter("SELECT", p["SELECT"], err.Error())
+	}
+	if l.where, err = parseWhere(p["WHERE"]); err != nil {
+		return l, refuseParameter("WHERE", p["WHERE"], "syntax error: "+err.Error())
+	}
+	if l.match, err = compileWhere(l.where, l.selected); err != nil {
+		return l, refuseParameter("WHERE", p["WHERE"], err.Error())
+	}
+	if l.order, err = orderBy(l.selected, p["ORDERBY"]); err != nil {
+		return l, refuseParameter("ORDERBY", p["ORDERBY"], err.Error())
+	}
+	limit, _, err := p.integer("limit", 1)
+	if err != nil {
+		return l, err
+	}
+	offset, _, err := p.integer("offset", 0)
+	l.limit, l.offset = int(limit), int(offset)
+	return l, err
+}
+
+func selectColumns[T any](all columns[T], names string) (columns[T], error) {
+	if strings.TrimSpace(names) == "" {
+		return all, nil
+	}
+	var selected columns[T]
+	for name := range strings.SplitSeq(names, ",") {
+		col, err := all.find(strings.TrimSpace(name))
+		if err != nil {
+			return nil, err
+		}
+		selected = append(selected, col)
+	}
+	return selected, nil
+}
+
+// orderBy reads `column [ASC|DESC], ...`, where a number stands for the column
+// at that place, from 1.
+func orderBy[T any](cols columns[T], keys string) ([]sortKey[T], error) {
+	if strings.TrimSpace(keys) == "" {
+		return nil, nil
+	}
+	var order []sortKey[T]
+	for part := range strings.SplitSeq(keys, ",") {
+		words := strings.Fields(part)
+		direction := "asc"
+		if len(words) == 2 {
+			direction = strings.ToLower(words[1])
+		}
+		if len(words) == 0 || len(words) > 2 || direction != "asc" && direction != "desc" {
+			return nil, fmt.Errorf("want a column, then ASC or DESC, not %q", part)
+		}
+		col, err := orderColumn(cols, words[0])
+		if err != nil {
+			return nil, err
+		}
+		order = append(order, sortKey[T]{column: col, descending: direction == "desc"})
+	}
+	return order, nil
+}
+
+func orderColumn[T any](cols columns[T], word string) (column[T], error) {
+	ordinal, err := strconv.Atoi(word)
+	if err != nil {
+		return cols.find(word)
+	}
+	if ordinal < 1 || ordinal > len(cols) {
+		return column[T]{}, fmt.Errorf("no column at place %d", ordinal)
+	}
+	return cols[ordinal-1], nil
+}
+
+// page returns the rows that the call asks for.
+func (l *listing[T]) page(rows []T) []T {
+	var found []T
+	skip := l.offset
+	for _, row := range rows {
+		if !l.match(row) {
+			continue
+		}
+		if len(l.order) == 0 {
+			if skip > 0 {
+				skip--
+				continue
+			}
+			if l.limit > 0 && len(found) == l.limit {
+				break
+			}
+		}
+		found = append(found, row)
+	}
+	if len(l.order) == 0 {
+		return found
+	}
+	if !slices.IsSortedFunc(found, l.compare) {
+		slices.SortStableFunc(found, l.compare)
+	}
+	found = found[min(l.offset, len(found)):]
+	if l.limit > 0 {
+		found = found[:min(l.limit, len(found))]
+	}
+	return found
+}
+
+func (l *listing[T]) compare(a, b T) int {
+	for _, key := range l.order {
+		order := key.column.compare(a, b)
+		if key.descending {
+			order = -order
+		}
+		if order != 0 {
+			return order
+		}
+	}
+	return 0
+}
+
+// render writes the rows out, each with errno 0, as the appliance does.
+func render[T any](selected columns[T], rows []T) answer {
+	objectRows := make([][]field, len(rows))
+	for i, row := range rows {
+		fields := make([]field, 0, len(selected)+1)
+		fields = append(fields, field{"errno", "0"})
+		for _, col := range selected {
+			fields = append(fields, field{col.name, col.value(row)})
+		}
+		objectRows[i] = fields
+	}
+	return objects(http.StatusOK, objectRows)
+}
+
+// listService makes a list service. The function rows gives the rows that can
+// fit the clause, by id.
+func listService[T any](all columns[T], rows func(listing[T]) []T) handler {
+	return func(_ string, p params) (answer, error) {
+		l, err := newListing(all, p)
+		if err != nil {
+			return answer{}, err
+		}
+		return render(l.selected, rows(l)), nil
+	}
+}
+
+// countService makes a count service: one row with the number of rows.
+func countService[T any](all columns[T], rows func(listing[T]) []T) handler {
+	return func(_ string, p params) (answer, error) {
+		l, err := newListing(all, params{"WHERE": p["WHERE"]})
+		if err != nil {
+			return answer{}, err
+		}
+		total := strconv.Itoa(len(rows(l)))
+		return objects(http.StatusOK, [][]field{{{"errno", "0"}, {"total", total}}}), nil
+	}
+}
+
+// infoService makes an info service, which gives the row with one id. An id
+// that does not exist is an empty answer, not an error.
+func infoService[T any](all columns[T], id string, rows func(listing[T]) []T) handler {
+	return func(_ string, p params) (answer, error) {
+		if _, given, err := p.integer(id, 1); err != nil {
+			return answer{}, err
+		} else if !given {
+			return answer{}, refuseParameter(id, "", "the id is needed")
+		}
+		l, err := newListing(all, params{"WHERE": id + "=" + p[id]})
+		if err != nil {
+			return answer{}, err
+		}
+		return render(all, rows(l)), nil
+	}
+}

@@ -1,0 +1,186 @@
+package solidsim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/miekg/dns"
+	"github.com/sourcegraph/conc"
+)
+
+// A nameserver answers for the zones of one DNS server on one address, by UDP
+// and TCP.
+type nameserver struct {
+	store  *store
+	server *server
+	addr   string
+	udp    *dns.Server
+	tcp    *dns.Server
+}
+
+// Limits of the answers. RFC 9520 and common practice bound CNAME chains; the
+// UDP size is the one that DNS Flag Day 2020 asks for.
+const (
+	maxChain       = 8
+	maxUDP         = 1232 // bytes
+	negativeTTL    = 60   // seconds, of NXDOMAIN and NODATA answers
+	listenAttempts = 20
+)
+
+// listenDNS opens the two sockets. With port 0 both get the same free port.
+func listenDNS(ctx context.Context, st *store, s *server, addr string) (*nameserver, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("DNS address %q of %s: want host:port: %w", addr, s.name, err)
+	}
+	var config net.ListenConfig
+	for attempt := 1; ; attempt++ {
+		listener, err := config.Listen(ctx, "tcp", addr)
+		if err != nil {
+			return nil, fmt.Errorf("listen for DNS of %s: %w", s.name, err)
+		}
+		_, tcpPort, _ := net.SplitHostPort(listener.Addr().String())
+		packets, err := config.ListenPacket(ctx, "udp", net.JoinHostPort(host, tcpPort))
+		if err != nil {
+			_ = listener.Close()
+			if port == "0" && attempt < listenAttempts {
+				continue // the port is taken for UDP: try another one
+			}
+			return nil, fmt.Errorf("listen for DNS of %s: %w", s.name, err)
+		}
+		ns := &nameserver{store: st, server: s, addr: listener.Addr().String()}
+		ns.udp = &dns.Server{PacketConn: packets, Handler: ns}
+		ns.tcp = &dns.Server{Listener: listener, Handler: ns}
+		return ns, nil
+	}
+}
+
+// serve starts both servers and returns when they answer. The errors of those
+// that end by themselves go to failed.
+func (ns *nameserver) serve(tasks *conc.WaitGroup, failed func(error)) {
+	for _, srv := range []*dns.Server{ns.udp, ns.tcp} {
+		started := make(chan struct{})
+		srv.NotifyStartedFunc = func() { close(started) }
+		tasks.Go(func() {
+			if err := srv.ActivateAndServe(); err != nil {
+				failed(fmt.Errorf("serve DNS of %s: %w", ns.server.name, err))
+			}
+		})
+		<-started
+	}
+}
+
+func (ns *nameserver) close(ctx context.Context) error {
+	return errors.Join(ns.udp.ShutdownContext(ctx), ns.tcp.ShutdownContext(ctx))
+}
+
+// ServeDNS answers one query.
+func (ns *nameserver) ServeDNS(w dns.ResponseWriter, query *dns.Msg) {
+	reply := ns.reply(query)
+	if w.LocalAddr().Network() == "udp" {
+		size := dns.MinMsgSize
+		if opt := query.IsEdns0(); opt != nil {
+			size = min(max(int(opt.UDPSize()), dns.MinMsgSize), maxUDP)
+		}
+		reply.Truncate(size)
+	}
+	_ = w.WriteMsg(reply) // a client that went away asks again
+}
+
+func (ns *nameserver) reply(query *dns.Msg) *dns.Msg {
+	reply := new(dns.Msg).SetReply(query)
+	reply.Compress = true
+	if opt := query.IsEdns0(); opt != nil {
+		reply.SetEdns0(maxUDP, false)
+		if opt.Version() != 0 {
+			reply.Rcode = dns.RcodeBadVers
+			return reply
+		}
+	}
+	switch {
+	case query.Opcode != dns.OpcodeQuery:
+		reply.Rcode = dns.RcodeNotImplemented
+	case len(query.Question) != 1:
+		reply.Rcode = dns.RcodeFormatError
+	case query.Question[0].Qclass != dns.ClassINET,
+		query.Question[0].Qtype == dns.TypeAXFR, query.Question[0].Qtype == dns.TypeIXFR:
+		reply.Rcode = dns.RcodeRefused
+	default:
+		ns.resolve(reply, query.Question[0])
+	}
+	return reply
+}
+
+// resolve is the algorithm of RFC 1034 4.3.2 for one level of authority:
+// CNAMEs are followed as long as they stay in zones of this server.
+func (ns *nameserver) resolve(reply *dns.Msg, q dns.Question) {
+	name := plainName(q.Name)
+	for step := range maxChain {
+		z := ns.store.zoneOf(ns.server, name)
+		if z == nil {
+			if step == 0 {
+				reply.Rcode = dns.RcodeRefused
+			}
+			return
+		}
+		reply.Authoritative = true
+		answers, target, exists := ns.answers(z, name, q.Qtype)
+		reply.Answer = append(reply.Answer, answers...)
+		if target == "" {
+			if len(answers) == 0 {
+				reply.Ns = append(reply.Ns, z.soa(negativeTTL))
+				if !exists {
+					reply.Rcode = dns.RcodeNameError
+				}
+			}
+			return
+		}
+		name = target
+	}
+}
+
+// answers returns the records at a name that a question asks for, the target
+// to go on with if they are a CNAME, and whether the name exists.
+func (ns *nameserver) answers(z *zone, name string, qtype uint16) (answers []dns.RR, target string, exists bool) {
+	rows, exists := ns.store.lookup(ns.server, name)
+	var records []dns.RR
+	if name == z.name {
+		exists = true
+		records = append(records, z.soa(defaultTTL), z.ns())
+	}
+	for _, r := range rows {
+		records = append(records, r.wire())
+	}
+	for _, record := range records {
+		rtype := record.Header().Rrtype
+		cname, isCNAME := record.(*dns.CNAME)
+		if rtype == qtype || qtype == dns.TypeANY || isCNAME {
+			answers = append(answers, record)
+		}
+		if isCNAME && qtype != dns.TypeCNAME && qtype != dns.TypeANY {
+			target = plainName(cname.Target)
+		}
+	}
+	return answers, target, exists
+}
+
+// plainName is a name as the store keeps it.
+func plainName(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
+
+func (z *zone) soa(ttl uint32) dns.RR {
+	return &dns.SOA{
+		Hdr: dns.RR_Header{Name: dns.Fqdn(z.name), Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: ttl},
+		Ns:  dns.Fqdn(z.server.name), Mbox: "hostmaster." + dns.Fqdn(z.name),
+		Serial: z.serial.Load(), Refresh: 1200, Retry: 600, Expire: 1209600, Minttl: negativeTTL,
+	}
+}
+
+func (z *zone) ns() dns.RR {
+	return &dns.NS{
+		Hdr: dns.RR_Header{Name: dns.Fqdn(z.name), Rrtype: dns.TypeNS, Class: dns.ClassINET, Ttl: defaultTTL},
+		Ns:  dns.Fqdn(z.server.name),
+	}
+}

@@ -1,0 +1,278 @@
+package solidsim
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sourcegraph/conc"
+)
+
+// The DNS servers of every simulator, by their names on the API.
+const (
+	// InternalServer serves the internal scope.
+	InternalServer = "dns-internal-smart.site.com"
+	// ExternalServer serves the external scope.
+	ExternalServer = "dns-primary.site.com"
+)
+
+// Config says what a simulator is like. The zero value works.
+type Config struct {
+	// Listen is the address of the API, host:port. Default 127.0.0.1:0. The
+	// host, if it is a name, stands in the certificate.
+	Listen string
+	// DNSListen is the address on which each DNS server answers queries,
+	// host:port by the name of the server. Default for each: 127.0.0.1:0.
+	DNSListen map[string]string
+	// Zones are the zones of each server. Default site.com.
+	Zones []string
+	// Users are the passwords by user. Default ipmadmin with admin.
+	Users map[string]string
+	// Latency is how long each call of the API takes, at least. Calls run in
+	// parallel.
+	Latency time.Duration
+	// Log gets every call at level Debug, and parameters that were ignored at
+	// level Warn. Default: no log.
+	Log *slog.Logger
+}
+
+// A Sim is a running simulator. Its methods may be called by many goroutines
+// at once.
+type Sim struct {
+	store     *store
+	api       *api
+	authority *authority
+	listener  net.Listener
+	http      *http.Server
+	unused    unusedConns
+	dns       []*nameserver
+	cancel    context.CancelFunc
+	tasks     conc.WaitGroup
+	failure   chan error // capacity 1: the first that was not wanted
+	closing   sync.Once
+	closeErr  error
+}
+
+// closePatience is how long Close waits for calls and queries in progress.
+const closePatience = 2 * time.Second
+
+// Start makes a simulator and returns when it answers on all its addresses.
+// The context bounds the start only; Close ends the simulator. Start fails
+// when a setting cannot be used or an address is taken.
+func Start(ctx context.Context, cfg Config) (*Sim, error) {
+	cfg, err := cfg.complete()
+	if err != nil {
+		return nil, err
+	}
+	host, _, _ := net.SplitHostPort(cfg.Listen)
+	authority, err := newAuthority(host)
+	if err != nil {
+		return nil, err
+	}
+	closed, cancel := context.WithCancel(context.Background())
+	s := &Sim{
+		store:     newStore([]string{InternalServer, ExternalServer}, cfg.Zones),
+		authority: authority,
+		cancel:    cancel,
+		failure:   make(chan error, 1),
+	}
+	s.api = &api{services: newServices(s.store), users: cfg.Users, log: cfg.Log, closed: closed}
+	s.SetLatency(cfg.Latency)
+	s.http = &http.Server{
+		Handler:           s.api,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
+		// Connections are reset by faults, which HTTP/2 cannot do.
+		Protocols: new(http.Protocols),
+		TLSConfig: &tls.Config{Certificates: []tls.Certificate{authority.server}, MinVersion: tls.VersionTLS12},
+	}
+	s.http.Protocols.SetHTTP1(true)
+	s.http.ConnState = s.unused.watch
+	if err := s.listen(ctx, cfg); err != nil {
+		s.abandon()
+		return nil, err
+	}
+	s.serve()
+	return s, nil
+}
+
+// complete checks the settings and puts the defaults in.
+func (c Config) complete() (Config, error) {
+	if c.Listen == "" {
+		c.Listen = "127.0.0.1:0"
+	}
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		return c, fmt.Errorf("address %q of the API: want host:port: %w", c.Listen, err)
+	}
+	for server := range c.DNSListen {
+		if server != InternalServer && server != ExternalServer {
+			return c, fmt.Errorf("DNS server %q: want %s or %s", server, InternalServer, ExternalServer)
+		}
+	}
+	if len(c.Zones) == 0 {
+		c.Zones = []string{"site.com"}
+	}
+	c.Zones = slices.Clone(c.Zones)
+	for i, zone := range c.Zones {
+		lower, err := canonicalName("zone", zone)
+		if err != nil {
+			return c, err
+		}
+		if slices.Contains(c.Zones[:i], lower) {
+			return c, fmt.Errorf("zone %q is given twice: leave one out", lower)
+		}
+		c.Zones[i] = lower
+	}
+	if len(c.Users) == 0 {
+		c.Users = map[string]string{"ipmadmin": "admin"}
+	}
+	if _, found := c.Users[""]; found {
+		return c, errors.New("a user has no name: write name:password")
+	}
+	if c.Latency < 0 {
+		return c, fmt.Errorf("latency %s: want 0 or more", c.Latency)
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}
+
+func (s *Sim) listen(ctx context.Context, cfg Config) (err error) {
+	var config net.ListenConfig
+	if s.listener, err = config.Listen(ctx, "tcp", cfg.Listen); err != nil {
+		return fmt.Errorf("listen for the API: %w", err)
+	}
+	for _, server := range s.store.servers {
+		addr, given := cfg.DNSListen[server.name]
+		if !given {
+			addr = "127.0.0.1:0"
+		}
+		ns, err := listenDNS(ctx, s.store, server, addr)
+		if err != nil {
+			return err
+		}
+		s.dns = append(s.dns, ns)
+	}
+	return nil
+}
+
+// abandon closes what listen opened, for a simulator that never served.
+func (s *Sim) abandon() {
+	s.cancel()
+	if s.listener != nil {
+		_ = s.listener.Close()
+	}
+	for _, ns := range s.dns {
+		_ = ns.tcp.Listener.Close()
+		_ = ns.udp.PacketConn.Close()
+	}
+}
+
+func (s *Sim) serve() {
+	fail := func(err error) {
+		select {
+		case s.failure <- err:
+		default:
+		}
+	}
+	for _, ns := range s.dns {
+		ns.serve(&s.tasks, fail)
+	}
+	s.tasks.Go(func() {
+		if err := s.http.ServeTLS(s.listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
+			fail(fmt.Errorf("serve the API: %w", err))
+		}
+	})
+}
+
+// Wait blocks until the context ends, and then returns nil, or until a part of
+// the simulator cannot go on, and then returns its error.
+func (s *Sim) Wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-s.failure:
+		return err
+	}
+}
+
+// Close ends the simulator: calls that wait for the latency end without an
+// answer, calls at work are finished. It returns when nothing runs any more. A
+// second Close does nothing.
+func (s *Sim) Close() error {
+	s.closing.Do(func() {
+		s.cancel()
+		s.unused.close()
+		ctx, cancel := context.WithTimeout(context.Background(), closePatience)
+		defer cancel()
+		if err := s.http.Shutdown(ctx); err != nil {
+			s.closeErr = s.http.Close()
+		}
+		for _, ns := range s.dns {
+			s.closeErr = errors.Join(s.closeErr, ns.close(ctx))
+		}
+		s.tasks.Wait()
+	})
+	return s.closeErr
+}
+
+// URL is the base of the API, https://host:port, without a slash at the end.
+func (s *Sim) URL() string { return "https://" + s.Addr() }
+
+// Addr is the address of the API, host:port. A simulator that listens on all
+// addresses gives the one of this host.
+func (s *Sim) Addr() string { return reachable(s.listener.Addr().String()) }
+
+// DNSAddr is the address, host:port, on which a DNS server answers queries by
+// UDP and TCP. It is empty for a server that does not exist.
+func (s *Sim) DNSAddr(server string) string {
+	for _, ns := range s.dns {
+		if ns.server.name == server {
+			return reachable(ns.addr)
+		}
+	}
+	return ""
+}
+
+// reachable turns the address of a listener into one to connect to.
+func reachable(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if ip := net.ParseIP(host); err == nil && ip.IsUnspecified() {
+		return net.JoinHostPort("127.0.0.1", port)
+	}
+	return addr
+}
+
+// CAPEM is the certificate of the CA that signed the server's, in PEM.
+func (s *Sim) CAPEM() []byte { return slices.Clone(s.authority.pem) }
+
+// CertPool is a pool with that CA alone.
+func (s *Sim) CertPool() *x509.CertPool { return s.authority.pool.Clone() }
+
+// SetLatency sets how long calls take, for those that arrive from now on.
+func (s *Sim) SetLatency(d time.Duration) { s.api.latency.Store(int64(d)) }
+
+// SetFaults installs the fault hook; nil takes it away.
+func (s *Sim) SetFaults(f FaultFunc) {
+	if f == nil {
+		s.api.faults.Store(nil)
+		return
+	}
+	s.api.faults.Store(&f)
+}
+
+// Calls returns what clients did so far.
+func (s *Sim) Calls() Calls { return s.api.calls.read() }
+
+// ResetCalls starts the counts anew.
+func (s *Sim) ResetCalls() { s.api.calls.reset() }

@@ -16,11 +16,11 @@ const startLimit = 2 * time.Minute
 
 // sharedServer is the one server of a test binary.
 type sharedServer struct {
-	mu        sync.Mutex // guards what follows
-	ready     bool       // Run was called: somebody will stop the server
-	server    *Server
-	err       error // of the start: tried once
-	names     int // given out so far
+	mu     sync.Mutex // guards what follows
+	ready  bool       // Run was called: somebody will stop the server
+	server *Server
+	err    error // of the start: tried once
+	names  int   // given out so far
 }
 
 // shared is a package variable because a test has no other way to what TestMain made.

@@ -61,11 +61,11 @@ type Task struct {
 	// Name stands in the log and in errors.
 	Name string
 
-	// Run blocks until its context ends, and then comes back within 10 s. What
-	// it returns after that is dropped if it is a context's error, else it is
-	// an error of the daemon. Before that, any return ends the daemon: an error
-	// as failed, [ErrDone] as done, nil as failed too, because half a daemon is
-	// worse than none.
+	// Run blocks until its context ends, and then comes back within 10 s with
+	// nil or with [context.Canceled] or the cause of the context, wrapped or
+	// not; any other error then is one of the daemon. A return before that ends
+	// the daemon: an error as failed, [ErrDone] as done, nil as failed too,
+	// because half a daemon is worse than none.
 	Run func(ctx context.Context) error
 }
 
@@ -129,45 +129,51 @@ func (d *Daemon) Run(ctx context.Context, tasks ...Task) error {
 	select {
 	case <-ctx.Done():
 	case err := <-server.failed:
-		failures = append(failures, fmt.Errorf("HTTP server: %w", err))
+		err = fmt.Errorf("HTTP server: %w", err)
+		failures = append(failures, err)
+		cancel(err)
 	case e := <-results:
 		running[e.task]--
-		failures = append(failures, d.firstEnd(ctx, e))
+		if err := firstEnd(ctx, e); err != nil {
+			failures = append(failures, err)
+			cancel(err)
+		}
+		cancel(ErrDone) // unless there is a cause already
 	}
 
-	cancel(errors.Join(failures...))
 	d.stopping.Store(true)
 	d.notify("STOPPING=1")
-	d.Log.InfoContext(ctx, "stopping", "cause", context.Cause(tasksCtx))
-	failures = append(failures, drain(results, running)...)
+	cause := context.Cause(tasksCtx)
+	d.Log.InfoContext(ctx, "stopping", "cause", cause)
+	failures = append(failures, drain(results, running, cause)...)
 	return errors.Join(failures...)
 }
 
 // firstEnd judges the end of the first task. The context may have ended at the
 // same moment: then it was told to.
-func (d *Daemon) firstEnd(ctx context.Context, e ended) error {
+func firstEnd(ctx context.Context, e ended) error {
 	switch {
 	case errors.Is(e.err, ErrDone):
-		d.Log.InfoContext(ctx, "all is done", "task", e.task)
 		return nil
 	case ctx.Err() != nil:
-		return stopError(e)
+		return stopError(e, context.Cause(ctx))
 	case e.err == nil:
 		return fmt.Errorf("task %s: came back although nothing told it to stop", e.task)
 	}
 	return fmt.Errorf("task %s: %w", e.task, e.err)
 }
 
-// stopError is what is wrong with the end of a task that was told to stop.
-func stopError(e ended) error {
-	if e.err == nil || errors.Is(e.err, ErrDone) || errors.Is(e.err, context.Canceled) {
+// stopError is what is wrong with the end of a task that was told to stop for
+// that cause.
+func stopError(e ended, cause error) error {
+	if e.err == nil || errors.Is(e.err, ErrDone) || errors.Is(e.err, context.Canceled) || errors.Is(e.err, cause) {
 		return nil
 	}
 	return fmt.Errorf("task %s, while stopping: %w", e.task, e.err)
 }
 
 // drain waits for the tasks that still run.
-func drain(results <-chan ended, running map[string]int) (failures []error) {
+func drain(results <-chan ended, running map[string]int, cause error) (failures []error) {
 	limit := time.NewTimer(drainLimit)
 	defer limit.Stop()
 	for {
@@ -178,7 +184,7 @@ func drain(results <-chan ended, running map[string]int) (failures []error) {
 		select {
 		case e := <-results:
 			running[e.task]--
-			if err := stopError(e); err != nil {
+			if err := stopError(e, cause); err != nil {
 				failures = append(failures, err)
 			}
 		case <-limit.C:

@@ -3,7 +3,6 @@ package daemon
 import (
 	"errors"
 	"fmt"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -211,11 +210,10 @@ func (c *collector) validateStruct(v reflect.Value) {
 	if v.Kind() != reflect.Struct {
 		return
 	}
-	for i := range v.NumField() {
-		field := v.Type().Field(i)
+	for field, value := range v.Fields() {
 		_, embedded := field.Tag.Lookup("embed")
 		if field.IsExported() && (embedded || field.Anonymous) {
-			c.validateStruct(v.Field(i))
+			c.validateStruct(value)
 		}
 	}
 	c.add(validateValue(v))
@@ -252,109 +250,25 @@ func flatten(err error) []error {
 
 func indent(s string) string { return strings.ReplaceAll(s, "\n", "\n    ") }
 
-// lenientMapper decodes one value as its mapper does, but never fails.
-type lenientMapper struct {
-	kong.Mapper
-	collector *collector
-}
-
-// IsBoolFromValue hands through what kong wants to know of a mapper.
-func (m *lenientMapper) IsBoolFromValue(target reflect.Value) bool {
-	if b, ok := m.Mapper.(kong.BoolMapperExt); ok && b.IsBoolFromValue(target) {
-		return true
-	}
-	b, ok := m.Mapper.(kong.BoolMapper)
-	return ok && b.IsBool()
-}
-
-// Decode reads the next token into target; if that fails, the default.
-func (m *lenientMapper) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
-	v, c := ctx.Value, m.collector
-	token := ctx.Scan.Peek()
-	variable := ""
-	if c.environment {
-		variable = setVariable(v)
-		if variable != "" && token.String() == "" {
-			c.empty = append(c.empty, v)
-			return m.setDefault(v, target)
-		}
-	}
-
-	err := m.Mapper.Decode(ctx, target)
-	if err == nil {
-		err = checkEnum(v, target)
-	}
-	if err == nil {
-		return nil
-	}
-	if c.environment && variable == "" {
-		panic(fmt.Sprintf("default of %s: %v", v.ShortSummary(), err))
-	}
-
-	what := fmt.Sprintf("%s=%s", variable, token)
-	if variable == "" {
-		what = v.ShortSummary()
-		if !token.IsEOL() {
-			what = fmt.Sprintf("%s=%s", what, token)
-		}
-	}
-	remedy := ""
-	if v.HasDefault && v.Default != "" {
-		remedy = fmt.Sprintf(" (the default is %s)", v.Default)
-	}
-	c.findings = append(c.findings, finding{
-		value: v, fromEnvironment: c.environment,
-		err: fmt.Errorf("%s: %w%s", what, err, remedy),
-	})
-	return m.setDefault(v, target)
-}
-
-func (m *lenientMapper) setDefault(v *kong.Value, target reflect.Value) error {
-	target.SetZero()
-	if !v.HasDefault {
-		return nil
-	}
-	token := kong.Token{Type: kong.FlagValueToken, Value: v.Default}
-	return m.Mapper.Decode(&kong.DecodeContext{Value: v, Scan: kong.ScanFromTokens(token)}, target)
-}
-
-// setVariable is the variable that kong takes the value from: the first one
-// that is set.
-func setVariable(v *kong.Value) string {
-	for _, name := range v.Tag.Envs {
-		if _, ok := os.LookupEnv(name); ok {
-			return name
-		}
-	}
-	return ""
-}
-
-func checkEnum(v *kong.Value, target reflect.Value) error {
-	if v.Enum == "" {
-		return nil
-	}
-	if target.Kind() == reflect.Slice {
-		for i := range target.Len() {
-			if err := checkEnum(v, target.Index(i)); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	if !slices.Contains(v.EnumSlice(), fmt.Sprint(target)) {
-		return fmt.Errorf("not one of %s", strings.Join(v.EnumSlice(), ", "))
-	}
-	return nil
-}
-
-// printHelp prints the help of the chosen verb, or that of the program together
-// with that of its default verb, whose flags can be given without naming it.
+// printHelp prints the help of the chosen verb. If none is chosen it prints the
+// verbs and then the help of the default one, whose flags can be given without
+// naming it; it has the flags of the program too.
 func printHelp(k *kong.Kong, call *kong.Context) error {
-	if err := call.PrintUsage(false); err != nil || call.Selected() != nil || k.Model.DefaultCmd == nil {
+	if call.Selected() != nil || k.Model.DefaultCmd == nil {
+		return call.PrintUsage(false)
+	}
+	hide := func(hidden bool) {
+		for _, flag := range k.Model.Flags {
+			flag.Hidden = hidden
+		}
+	}
+	hide(true)
+	err := call.PrintUsage(false)
+	hide(false)
+	if err != nil {
 		return err
 	}
-	call, err := kong.Trace(k, []string{k.Model.DefaultCmd.Name})
-	if err != nil {
+	if call, err = kong.Trace(k, []string{k.Model.DefaultCmd.Name}); err != nil {
 		return err
 	}
 	fmt.Fprintln(k.Stdout)

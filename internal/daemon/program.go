@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -139,16 +140,16 @@ func Version() string {
 	if !ok {
 		return "unknown " + runtime.Version()
 	}
-	version := cmp.Or(info.Main.Version, "(devel)")
+	parts := []string{cmp.Or(info.Main.Version, "(devel)")}
 	for _, s := range info.Settings {
 		switch {
 		case s.Key == "vcs.revision":
-			version += " " + s.Value
+			parts = append(parts, s.Value)
 		case s.Key == "vcs.modified" && s.Value == "true":
-			version += " modified"
+			parts = append(parts, "modified")
 		}
 	}
-	return version + " " + info.GoVersion
+	return strings.Join(append(parts, info.GoVersion), " ")
 }
 
 // findSettings finds the Settings inside a kong struct.
@@ -157,8 +158,8 @@ func findSettings(v reflect.Value) *Settings {
 	if s, ok := v.Addr().Interface().(*Settings); ok {
 		return s
 	}
-	for i := range v.NumField() {
-		if f := v.Field(i); f.Kind() == reflect.Struct && f.CanInterface() {
+	for _, f := range v.Fields() {
+		if f.Kind() == reflect.Struct && f.CanInterface() {
 			if s := findSettings(f); s != nil {
 				return s
 			}

@@ -34,7 +34,7 @@ const (
 func listenDNS(ctx context.Context, st *store, s *server, addr string) (*nameserver, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return nil, fmt.Errorf("DNS address %q of %s: want host:port: %w", addr, s.name, err)
+		return nil, fmt.Errorf("DNS address of %s: %w", s.name, err)
 	}
 	var config net.ListenConfig
 	for attempt := 1; ; attempt++ {

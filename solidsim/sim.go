@@ -1,6 +1,7 @@
 package solidsim
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -61,6 +63,9 @@ type Sim struct {
 	closeErr  error
 }
 
+// loopback is where everything listens that was not told where.
+const loopback = "127.0.0.1:0"
+
 // closePatience is how long Close waits for calls and queries in progress.
 const closePatience = 2 * time.Second
 
@@ -105,46 +110,62 @@ func Start(ctx context.Context, cfg Config) (*Sim, error) {
 	return s, nil
 }
 
-// complete checks the settings and puts the defaults in.
+// Validate returns all that is wrong with the settings, joined, and nil if Start
+// can use them. It opens nothing.
+func (c Config) Validate() error {
+	_, err := c.complete()
+	return err
+}
+
+// complete puts the defaults in and checks the settings.
 func (c Config) complete() (Config, error) {
-	if c.Listen == "" {
-		c.Listen = "127.0.0.1:0"
-	}
-	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
-		return c, fmt.Errorf("address %q of the API: want host:port: %w", c.Listen, err)
-	}
-	for server := range c.DNSListen {
-		if server != InternalServer && server != ExternalServer {
-			return c, fmt.Errorf("DNS server %q: want %s or %s", server, InternalServer, ExternalServer)
+	c.Listen = cmp.Or(c.Listen, loopback)
+	dnsListen := map[string]string{InternalServer: loopback, ExternalServer: loopback}
+	errs := []error{checkAddr("API", c.Listen)}
+	for server, addr := range c.DNSListen {
+		if _, known := dnsListen[server]; !known {
+			errs = append(errs, fmt.Errorf("DNS server %q: want %s or %s", server, InternalServer, ExternalServer))
 		}
+		dnsListen[server] = addr
+		errs = append(errs, checkAddr("DNS", addr))
 	}
+	c.DNSListen = dnsListen
 	if len(c.Zones) == 0 {
 		c.Zones = []string{"site.com"}
 	}
-	c.Zones = slices.Clone(c.Zones)
-	for i, zone := range c.Zones {
+	zones := make([]string, 0, len(c.Zones))
+	for _, zone := range c.Zones {
 		lower, err := canonicalName("zone", zone)
-		if err != nil {
-			return c, err
+		if slices.Contains(zones, lower) {
+			err = fmt.Errorf("zone %q is given twice: leave one out", lower)
 		}
-		if slices.Contains(c.Zones[:i], lower) {
-			return c, fmt.Errorf("zone %q is given twice: leave one out", lower)
-		}
-		c.Zones[i] = lower
+		zones, errs = append(zones, lower), append(errs, err)
 	}
+	c.Zones = zones
 	if len(c.Users) == 0 {
 		c.Users = map[string]string{"ipmadmin": "admin"}
 	}
 	if _, found := c.Users[""]; found {
-		return c, errors.New("a user has no name: write name:password")
+		errs = append(errs, errors.New("a user has no name: give each one a name and a password"))
 	}
 	if c.Latency < 0 {
-		return c, fmt.Errorf("latency %s: want 0 or more", c.Latency)
+		errs = append(errs, fmt.Errorf("latency %s: want 0 or more", c.Latency))
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return c, nil
+	return c, errors.Join(errs...)
+}
+
+func checkAddr(purpose, addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return fmt.Errorf("%s address %q: want host:port with a port from 0 to 65535", purpose, addr)
+	}
+	return nil
 }
 
 func (s *Sim) listen(ctx context.Context, cfg Config) (err error) {
@@ -153,11 +174,7 @@ func (s *Sim) listen(ctx context.Context, cfg Config) (err error) {
 		return fmt.Errorf("listen for the API: %w", err)
 	}
 	for _, server := range s.store.servers {
-		addr, given := cfg.DNSListen[server.name]
-		if !given {
-			addr = "127.0.0.1:0"
-		}
-		ns, err := listenDNS(ctx, s.store, server, addr)
+		ns, err := listenDNS(ctx, s.store, server, cfg.DNSListen[server.name])
 		if err != nil {
 			return err
 		}

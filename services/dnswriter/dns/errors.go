@@ -1,0 +1,31 @@
+package dns
+
+import "errors"
+
+// What a DNS server, or the client of one, says of a call that did not end
+// well. They are here because the callers and the clients know nothing of one
+// another. A client's errors wrap at most one of the first four, and possibly
+// ErrUnauthorised.
+var (
+	// ErrUnclear: it is not known whether a write was done. It may have been,
+	// or may still be: the connection broke, the answer did not come in time or
+	// cannot be read. Read back before anything else is decided.
+	ErrUnclear = errors.New("it is not known whether the change was made")
+
+	// ErrExists: a record was not created, because there is one that stands in
+	// its way. Nothing was changed by the call.
+	ErrExists = errors.New("a record is there already")
+
+	// ErrChanged: a row was not changed or deleted, because it is not what the
+	// caller thinks: it is gone, has another value, or is not ours any more.
+	// Nothing was changed by the call.
+	ErrChanged = errors.New("the record has changed meanwhile")
+
+	// ErrRefused: the server understood the call and said no. Nothing was
+	// changed, and the same call will be refused again until a person changes
+	// something.
+	ErrRefused = errors.New("refused by the DNS server")
+
+	// ErrUnauthorised: the server does not accept user and password.
+	ErrUnauthorised = errors.New("user and password are not accepted")
+)

@@ -1,0 +1,58 @@
+# What a developer and CI do with this repository. CI runs .ci/run.
+
+GO       ?= go
+PKG      ?= ./...
+T        ?=
+FUZZTIME ?= 1m
+
+# Each service is a program keastream-<folder>.
+services := $(patsubst services/%/main.go,%,$(wildcard services/*/main.go))
+
+.PHONY: help
+help: ## Print this list (the default)
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  %-7s %s\n", $$1, $$2 }'
+	@echo
+	@echo '  make test PKG=./pkg/events T=TestView    one package, one test'
+
+.PHONY: build
+build: ## Build all programs into bin/, without the C library
+	@mkdir -p bin
+	for s in $(services); do CGO_ENABLED=0 $(GO) build -trimpath -o bin/keastream-$$s ./services/$$s || exit 1; done
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/solidserver-sim
+
+# The tests start real servers (PostgreSQL, NATS), so packages beyond the number
+# of cores would only wait for each other: -p is left at that number.
+.PHONY: test
+test: ## Run all tests with the race detector
+	$(GO) test -race -timeout 10m $(if $(T),-run '$(T)') $(PKG)
+
+.PHONY: lint
+lint: ## Check format, vet, modern Go, staticcheck
+	@unformatted=$$(gofmt -l .) || exit 1; if [ -n "$$unformatted" ]; then echo "make fmt would change:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet $(PKG)
+	$(GO) fix -diff $(PKG)
+	$(GO) tool staticcheck $(PKG)
+
+.PHONY: fmt
+fmt: ## Format, and rewrite to modern Go
+	gofmt -w .
+	$(GO) fix $(PKG)
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for a minute (FUZZTIME=10s)
+	@grep -rE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*\(' . | sed -E 's|^(.*)/[^/]*:func (Fuzz[A-Za-z0-9_]*)\(.*|\1 \2|' | sort -u | \
+	while read -r dir name; do \
+		echo "$$dir $$name"; $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$dir" || exit 1; \
+	done
+
+.PHONY: demo
+demo: ## Run everything on this machine, with a simulated SOLIDserver (ONCE=1: show it once and end)
+	$(GO) run ./cmd/demo $(if $(ONCE),--once)
+
+.PHONY: deps
+deps: ## Install what the tests need beside Go (Debian, Ubuntu)
+	sh deploy/debian-dependencies.sh
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin

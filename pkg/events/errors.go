@@ -4,10 +4,11 @@ import "errors"
 
 var (
 	// ErrConflict is returned by the publishing methods of Stream when the
-	// subject holds another message than the one that was to be replaced: some
-	// other publisher wrote to it. Nothing was stored. The caller's picture of
-	// the stream is out of date; it must replay before it publishes again.
-	ErrConflict = errors.New("another publisher has written to the subject")
+	// subject does not hold the message that was to be replaced: another
+	// publisher wrote to it, or the stream lost it. Nothing was stored. The
+	// caller's picture of the stream is out of date; it must replay before it
+	// publishes again.
+	ErrConflict = errors.New("the subject holds another message than expected")
 
 	// ErrUnclear is returned by the publishing methods of Stream when it could
 	// not be found out in time whether the server stored a message. It may have,

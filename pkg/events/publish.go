@@ -27,6 +27,9 @@ const (
 	// keeps a batch of large messages from filling the connection's buffer.
 	batchMax   = 1000
 	batchBytes = 4 << 20
+	// lagPatience is how often an answer that is older than what is known may
+	// come from a replica that lags (ADR-31) before it is believed.
+	lagPatience = 3
 	// window is the number of single messages in flight, of different subjects.
 	window = 64
 )
@@ -37,6 +40,9 @@ type Publication struct {
 	// Expect is the stream sequence of the message that the change replaces, 0
 	// if the subject is empty. Nothing is stored over any other message.
 	Expect uint64
+	// ExpectTombstone says that the message to be replaced is a deletion, which
+	// the server may have removed meanwhile because its time was over.
+	ExpectTombstone bool
 }
 
 // Publish stores the changes, each as the new last message of its row, and
@@ -57,6 +63,7 @@ func (s *Stream) Publish(ctx context.Context, changes []Publication) ([]uint64, 
 			subject: ReservationSubject(p.Change.Reservation.Key()),
 			data:    data,
 			expect:  p.Expect,
+			mayAge:  p.ExpectTombstone,
 		}
 		if p.Change.Deleted() {
 			messages[i].ttl = s.tombstoneTTL
@@ -88,6 +95,7 @@ type message struct {
 	subject string
 	data    []byte
 	expect  uint64
+	mayAge  bool          // the message that is expected may have expired
 	ttl     time.Duration // 0: for ever
 }
 
@@ -182,20 +190,23 @@ func (s *Stream) put(ctx context.Context, m message) (uint64, error) {
 
 		last, readErr := s.last(ctx, m.subject)
 		switch {
-		case errors.Is(readErr, jetstream.ErrMsgNotFound):
-			// What was to be replaced is gone: a tombstone that aged, or a purge.
+		case errors.Is(readErr, jetstream.ErrMsgNotFound) && (m.mayAge || m.expect == 0):
 			expect = 0
+		case errors.Is(readErr, jetstream.ErrMsgNotFound) && older < lagPatience:
+			older++
+		case errors.Is(readErr, jetstream.ErrMsgNotFound):
+			return 0, fmt.Errorf("publish %s over sequence %d: no message is there: %w", m.subject, m.expect, ErrConflict)
 		case readErr != nil:
 			err = errors.Join(err, readErr)
 		case bytes.Equal(last.Data, m.data):
 			return last.Sequence, nil
 		case last.Sequence == m.expect:
 			expect = m.expect
-		case last.Sequence > m.expect || older >= 3:
+		case last.Sequence > m.expect || older >= lagPatience:
 			return 0, fmt.Errorf("publish %s over sequence %d: sequence %d is there: %w", m.subject, m.expect, last.Sequence, ErrConflict)
 		default:
-			// Older than what we know: a replica that lags answered (ADR-31), or
-			// the stream is another one. Looking again tells them apart.
+			// Older than what we know: a replica that lags, or another stream.
+			// Looking again tells them apart.
 			older++
 		}
 

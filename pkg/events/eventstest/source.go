@@ -130,8 +130,9 @@ func (s *Source) publish(changes []events.Change) {
 		s.Now = s.Now.Add(time.Millisecond)
 		changes[i].Seq, changes[i].At = s.seq, s.Now
 		pubs[i] = events.Publication{
-			Change: changes[i],
-			Expect: s.rows[changes[i].Reservation.HostID].Sequence,
+			Change:          changes[i],
+			Expect:          s.rows[changes[i].Reservation.HostID].Sequence,
+			ExpectTombstone: s.rows[changes[i].Reservation.HostID].Change.Deleted(),
 		}
 	}
 	sequences, err := s.stream.Publish(s.t.Context(), pubs)

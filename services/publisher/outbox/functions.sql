@@ -1,0 +1,266 @@
+-- Part 2 of 3: functions, made by and owned by keastream_owner.
+--
+-- A trigger function that fails takes Kea's own write with it. So those below
+-- call nothing that can fail for any value that a row may have, take no lock
+-- that anybody waits for, and read no table of Kea's. They are SECURITY
+-- DEFINER because whoever writes hosts has no right on the outbox.
+
+-- The text as every client can read it. Outside of UTF-8 there may be
+-- characters, or bytes (SQL_ASCII), that cannot be converted to the client's
+-- encoding: one such name would make the whole result unreadable. "?" is no
+-- valid character of a name or address either, so nothing valid comes of it.
+CREATE OR REPLACE FUNCTION keastream.readable(p_text text) RETURNS text
+LANGUAGE sql STABLE AS $f$
+  SELECT CASE WHEN getdatabaseencoding() = 'UTF8' THEN p_text
+              ELSE regexp_replace(p_text, '[^' || chr(1) || '-' || chr(127) || ']', '?', 'g') END
+$f$;
+
+-- The address of a varchar(39) (Kea's schema 17 and older) or an inet column.
+CREATE OR REPLACE FUNCTION keastream.address(p_address text) RETURNS text
+LANGUAGE sql STABLE AS $f$
+  SELECT keastream.readable(split_part(p_address, '/', 1))
+$f$;
+
+-- The MAC of an identifier, or NULL: a hw-address (type 0) of 6 bytes; 6 bytes
+-- stored as a DUID (type 1), which people do; a DUID-LL (3) or DUID-LLT (1) of
+-- Ethernet (hardware type 1), RFC 8415 section 11.
+CREATE OR REPLACE FUNCTION keastream.mac(p_type smallint, p_identifier bytea) RETURNS text
+LANGUAGE sql IMMUTABLE AS $f$
+  -- 12 hexadecimal digits are always a macaddr.
+  SELECT encode(CASE
+    WHEN p_type IN (0, 1) AND octet_length(p_identifier) = 6
+      THEN p_identifier
+    WHEN p_type = 1 AND octet_length(p_identifier) = 10 AND substring(p_identifier, 1, 4) = decode('00030001', 'hex')
+      THEN substring(p_identifier, 5, 6)
+    WHEN p_type = 1 AND octet_length(p_identifier) = 14 AND substring(p_identifier, 1, 4) = decode('00010001', 'hex')
+      THEN substring(p_identifier, 9, 6)
+  END, 'hex')::macaddr::text
+$f$;
+
+-- The payload for a row of hosts. Its first four keys are those of the system
+-- that this one replaces, in its spelling.
+CREATE OR REPLACE FUNCTION keastream.host_payload(p_operation text, p_host_id int, p_type smallint, p_identifier bytea,
+                                                  p_ipv4 bigint, p_hostname text) RETURNS text
+LANGUAGE sql STABLE AS $f$
+  SELECT '{"operation":"' || p_operation ||
+         '","hostname":' || coalesce(to_json(keastream.readable(left(p_hostname, 255)))::text, 'null') ||
+         ',"ipv4_address":' || coalesce(p_ipv4::text, 'null') ||
+         ',"dhcp_identifier":"' || encode(substring(p_identifier, 1, 128), 'hex') || '"' ||
+         coalesce(',"ip":"' || CASE WHEN p_ipv4 BETWEEN 1 AND 4294967295 THEN host('0.0.0.0'::inet + p_ipv4) END || '"', '') ||
+         coalesce(',"mac":"' || keastream.mac(p_type, p_identifier) || '"', '') ||
+         ',"host_id":' || p_host_id || '}'
+$f$;
+
+-- The payload for the rows of ipv6_reservations of one host.
+CREATE OR REPLACE FUNCTION keastream.v6_payload(p_operation text, p_host_id int, p_address text) RETURNS text
+LANGUAGE sql STABLE AS $f$
+  SELECT '{"operation":"' || p_operation || '","host_id":' || p_host_id ||
+         coalesce(',"address":' || to_json(keastream.address(p_address)), '') || '}'
+$f$;
+
+-- Wakes whoever listens: one payload per host, or a bare wake-up if there are
+-- none or more than 100.
+--
+-- NOTIFY makes committing transactions wait for each other, so only the one
+-- that gets the lock (1801806195, 1) sends; a sleeper that is not woken looks
+-- for himself a little later. PostgreSQL refuses a payload of 8000 bytes and
+-- a commit while the queue is full: far away from both it is not tried.
+CREATE OR REPLACE FUNCTION keastream.wake(p_channel text, p_payloads text[]) RETURNS void
+LANGUAGE plpgsql AS $f$
+DECLARE
+  v_bare constant text := '{"operation":"WAKE"}';
+BEGIN
+  IF NOT pg_try_advisory_xact_lock(1801806195, 1) OR pg_notification_queue_usage() > 0.5 THEN
+    RETURN;
+  END IF;
+  IF cardinality(p_payloads) BETWEEN 1 AND 100 THEN
+    PERFORM pg_notify(p_channel, CASE WHEN octet_length(p.text) <= 4000 THEN p.text ELSE v_bare END)
+       FROM unnest(p_payloads) p(text);
+  ELSE
+    PERFORM pg_notify(p_channel, v_bare);
+  END IF;
+END
+$f$;
+
+-- The trigger functions. Their argument is the channel.
+--
+-- ON CONFLICT stands without a target: a seq that is there already, after
+-- somebody set the sequence back, must not fail either.
+
+-- INSERT and DELETE on hosts.
+CREATE OR REPLACE FUNCTION keastream.hosts_changed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
+DECLARE
+  v_payloads text[];
+BEGIN
+  v_payloads := ARRAY(SELECT keastream.host_payload(TG_OP, c.host_id, c.dhcp_identifier_type, c.dhcp_identifier,
+                                                    c.ipv4_address, c.hostname)
+                        FROM changed c LIMIT 101);
+  -- A statement without a row, Kea's INSERT … WHERE NOT EXISTS for one, must
+  -- not take the lock and keep the others from sending.
+  IF v_payloads = '{}' THEN
+    RETURN NULL;
+  END IF;
+  INSERT INTO keastream.outbox (host_id) SELECT c.host_id FROM changed c ON CONFLICT DO NOTHING;
+  PERFORM keastream.wake(TG_ARGV[0], v_payloads);
+  RETURN NULL;
+END
+$f$;
+
+-- UPDATE on hosts. Kea writes 0 and '' where a person writes NULL.
+CREATE OR REPLACE FUNCTION keastream.hosts_updated() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
+DECLARE
+  v_ids      int[];
+  v_payloads text[] := '{}';
+BEGIN
+  -- A row whose host_id changed stands here twice, each time without its other half.
+  SELECT array_agg(coalesce(n.host_id, o.host_id)) INTO v_ids
+    FROM old_rows o FULL JOIN new_rows n ON n.host_id = o.host_id
+   WHERE (o.host_id, o.dhcp_identifier, o.dhcp_identifier_type, o.dhcp4_subnet_id, o.dhcp6_subnet_id,
+          coalesce(o.ipv4_address, 0), coalesce(o.hostname, ''))
+         IS DISTINCT FROM
+         (n.host_id, n.dhcp_identifier, n.dhcp_identifier_type, n.dhcp4_subnet_id, n.dhcp6_subnet_id,
+          coalesce(n.ipv4_address, 0), coalesce(n.hostname, ''));
+  IF v_ids IS NULL THEN
+    RETURN NULL;
+  END IF;
+  INSERT INTO keastream.outbox (host_id) SELECT i.id FROM unnest(v_ids) i(id) ON CONFLICT DO NOTHING;
+  IF cardinality(v_ids) <= 100 THEN
+    v_payloads := ARRAY(SELECT keastream.host_payload(TG_OP, n.host_id, n.dhcp_identifier_type, n.dhcp_identifier,
+                                                      n.ipv4_address, n.hostname)
+                          FROM new_rows n WHERE n.host_id = ANY (v_ids));
+  END IF;
+  PERFORM keastream.wake(TG_ARGV[0], v_payloads);
+  RETURN NULL;
+END
+$f$;
+
+-- INSERT and DELETE on ipv6_reservations. The deletion of a host comes by here
+-- as well, with or without a row.
+CREATE OR REPLACE FUNCTION keastream.v6_changed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
+DECLARE
+  v_payloads text[];
+BEGIN
+  v_payloads := ARRAY(SELECT keastream.v6_payload(TG_OP, c.host_id, min(c.address::text))
+                        FROM changed c GROUP BY c.host_id LIMIT 101);
+  IF v_payloads = '{}' THEN
+    RETURN NULL;
+  END IF;
+  INSERT INTO keastream.outbox (host_id) SELECT DISTINCT c.host_id FROM changed c ON CONFLICT DO NOTHING;
+  PERFORM keastream.wake(TG_ARGV[0], v_payloads);
+  RETURN NULL;
+END
+$f$;
+
+-- UPDATE on ipv6_reservations. A row that moves to another host changes both.
+CREATE OR REPLACE FUNCTION keastream.v6_updated() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
+DECLARE
+  v_ids      int[];
+  v_payloads text[] := '{}';
+BEGIN
+  SELECT array_agg(DISTINCT i.id) INTO v_ids
+    FROM old_rows o FULL JOIN new_rows n ON n.reservation_id = o.reservation_id
+         CROSS JOIN LATERAL (VALUES (o.host_id), (n.host_id)) i(id)
+   WHERE (o.host_id, o.address, o.prefix_len, o.type) IS DISTINCT FROM (n.host_id, n.address, n.prefix_len, n.type)
+     AND i.id IS NOT NULL;
+  IF v_ids IS NULL THEN
+    RETURN NULL;
+  END IF;
+  INSERT INTO keastream.outbox (host_id) SELECT i.id FROM unnest(v_ids) i(id) ON CONFLICT DO NOTHING;
+  IF cardinality(v_ids) <= 100 THEN
+    v_payloads := ARRAY(SELECT keastream.v6_payload(TG_OP, n.host_id, min(n.address::text))
+                          FROM new_rows n WHERE n.host_id = ANY (v_ids) GROUP BY n.host_id);
+  END IF;
+  PERFORM keastream.wake(TG_ARGV[0], v_payloads);
+  RETURN NULL;
+END
+$f$;
+
+-- TRUNCATE on either table tells no rows: a mark without host_id.
+CREATE OR REPLACE FUNCTION keastream.truncated() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
+BEGIN
+  INSERT INTO keastream.outbox (host_id) VALUES (NULL) ON CONFLICT DO NOTHING;
+  PERFORM keastream.wake(TG_ARGV[0], '{}');
+  RETURN NULL;
+END
+$f$;
+
+-- The state of the hosts with these numbers, or of all hosts if p_ids is NULL:
+-- what stands in Kea's tables, nothing interpreted. A number without a row gives none.
+--   identifier         hex, at most the first 1024 bytes; identifier_length: of all
+--   identifier_type    0 hw-address, 1 duid, 2 circuit-id, 3 client-id, 4 flex-id
+--   subnet4, subnet6, ipv4, hostname   absent if NULL; ipv4 is a number
+--   v6                 in the order of reservation_id; type 0 is an address, 2 a prefix
+--
+-- Each call is planned for itself, for the size that the tables have now: after
+-- a bulk load they are not analysed yet, and an older plan may be quadratic.
+CREATE OR REPLACE FUNCTION keastream.snapshot(p_ids int[] DEFAULT NULL) RETURNS TABLE (host_id int, state jsonb)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $f$
+#variable_conflict use_column
+BEGIN
+  IF p_ids IS NULL THEN
+    RETURN QUERY
+    SELECT h.host_id, keastream.state(h.dhcp_identifier, h.dhcp_identifier_type, h.dhcp4_subnet_id, h.dhcp6_subnet_id,
+                                      h.ipv4_address, h.hostname, v.v6)
+      FROM public.hosts h
+      LEFT JOIN (SELECT r.host_id, jsonb_agg(keastream.v6_state(r.address::text, r.type, r.prefix_len)
+                                             ORDER BY r.reservation_id) AS v6
+                   FROM public.ipv6_reservations r GROUP BY r.host_id) v ON v.host_id = h.host_id;
+  ELSE
+    RETURN QUERY
+    SELECT h.host_id, keastream.state(h.dhcp_identifier, h.dhcp_identifier_type, h.dhcp4_subnet_id, h.dhcp6_subnet_id,
+                                      h.ipv4_address, h.hostname, v.v6)
+      FROM (SELECT DISTINCT u.id FROM unnest(p_ids) u(id)) i
+      JOIN public.hosts h ON h.host_id = i.id
+      LEFT JOIN LATERAL (SELECT jsonb_agg(keastream.v6_state(r.address::text, r.type, r.prefix_len)
+                                          ORDER BY r.reservation_id) AS v6
+                           FROM public.ipv6_reservations r WHERE r.host_id = h.host_id) v ON true;
+  END IF;
+END
+$f$;
+
+CREATE OR REPLACE FUNCTION keastream.state(p_identifier bytea, p_type smallint, p_subnet4 bigint, p_subnet6 bigint,
+                                           p_ipv4 bigint, p_hostname text, p_v6 jsonb) RETURNS jsonb
+LANGUAGE sql STABLE AS $f$
+  SELECT jsonb_strip_nulls(jsonb_build_object(
+    'identifier',        encode(substring(p_identifier, 1, 1024), 'hex'),
+    'identifier_length', octet_length(p_identifier),
+    'identifier_type',   p_type,
+    'subnet4',           p_subnet4,
+    'subnet6',           p_subnet6,
+    'ipv4',              p_ipv4,
+    'hostname',          keastream.readable(p_hostname),
+    'v6',                coalesce(p_v6, '[]'::jsonb)))
+$f$;
+
+CREATE OR REPLACE FUNCTION keastream.v6_state(p_address text, p_type smallint, p_prefix_len smallint) RETURNS jsonb
+LANGUAGE sql STABLE AS $f$
+  SELECT jsonb_build_object('address', keastream.address(p_address), 'type', p_type, 'prefix_len', p_prefix_len)
+$f$;
+
+-- Which database this is, and which history of it: one row.
+--   database    system identifier of the cluster "/" name; the same after a restore
+--   timeline    of what is written now, not that of the last checkpoint, which
+--               lags behind a promotion; NULL on a standby
+--   kea_schema  Kea's schema_version, "13.0"
+--   at          begin of the transaction: what was committed then, the transaction sees
+CREATE OR REPLACE FUNCTION keastream.position()
+RETURNS TABLE (database text, timeline bigint, in_recovery boolean, kea_schema text, at timestamptz)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
+BEGIN
+  database    := (SELECT c.system_identifier FROM pg_control_system() c) || '/' || current_database();
+  in_recovery := pg_is_in_recovery();
+  IF NOT in_recovery THEN
+    -- The first 8 hexadecimal digits of the name of a WAL file are the timeline.
+    timeline := ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint;
+  END IF;
+  kea_schema := (SELECT s.version || '.' || s.minor FROM public.schema_version s LIMIT 1);
+  at         := now();
+  RETURN NEXT;
+END
+$f$;

@@ -1,0 +1,116 @@
+-- Part 3 of 3: rights, triggers, the record of the installation.
+
+-- In schema keastream nobody has a right but these.
+REVOKE ALL ON SCHEMA keastream FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA keastream FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA keastream FROM PUBLIC;
+GRANT USAGE ON SCHEMA keastream TO keastream_relay;
+GRANT SELECT, DELETE ON keastream.outbox TO keastream_relay;
+GRANT SELECT ON keastream.installation TO keastream_relay;
+GRANT EXECUTE ON FUNCTION keastream.snapshot(int[]), keastream.position() TO keastream_relay;
+
+-- pg_dump locks every table of the database: without these rights Kea's role
+-- could no longer make its backup. To fire a trigger it needs none.
+DO $dump$
+DECLARE
+  v_owner name;
+BEGIN
+  FOR v_owner IN SELECT DISTINCT pg_get_userbyid(c.relowner) FROM pg_class c
+                  WHERE c.oid IN ('public.hosts'::regclass, 'public.ipv6_reservations'::regclass) LOOP
+    EXECUTE format('GRANT USAGE ON SCHEMA keastream TO %I', v_owner);
+    EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA keastream TO %I', v_owner);
+    EXECUTE format('GRANT SELECT ON ALL SEQUENCES IN SCHEMA keastream TO %I', v_owner);
+  END LOOP;
+END
+$dump$;
+
+DO $$ BEGIN PERFORM set_config('role', current_setting('keastream.installer'), true); END $$;
+
+-- From here on Kea's tables are locked. Kea must not wait for long behind an
+-- installation that itself waits for somebody, and this must give up before
+-- the deadlock detector (1 s) chooses Kea as the one to fail: it takes the
+-- tables in one order, and Kea's statements take them in both.
+SET LOCAL lock_timeout = '500ms';
+
+DO $triggers$
+DECLARE
+  v_channel  constant text := current_setting('keastream.channel');
+  v_replaced jsonb := '[]';
+  v_old      record;
+  v_new      record;
+BEGIN
+  -- Those of the system that this one replaces, or of others under the same
+  -- name. Both would work side by side, and every change would wake twice.
+  FOR v_old IN
+    SELECT t.tgrelid, c.relname, t.tgname, t.tgenabled, pg_get_triggerdef(t.oid) AS definition, pg_get_functiondef(p.oid) AS function
+      FROM pg_trigger t
+      JOIN pg_class c ON c.oid = t.tgrelid
+      JOIN pg_proc p ON p.oid = t.tgfoid
+     WHERE t.tgrelid IN ('public.hosts'::regclass, 'public.ipv6_reservations'::regclass)
+       AND NOT t.tgisinternal AND p.pronamespace <> 'keastream'::regnamespace
+       AND (starts_with(t.tgname::text, 'reservation_notify_trigger') OR p.proname = 'notify_reservation_changes')
+     ORDER BY c.relname, t.tgname
+  LOOP
+    EXECUTE format('DROP TRIGGER %I ON %s', v_old.tgname, v_old.tgrelid::regclass);
+    v_replaced := v_replaced || jsonb_build_object('table', v_old.relname, 'trigger', v_old.tgname,
+      'enabled', v_old.tgenabled, 'definition', v_old.definition, 'function', v_old.function);
+  END LOOP;
+
+  -- A trigger that is as it should be is left alone: no lock. The text is that
+  -- of pg_get_triggerdef; should a PostgreSQL write it differently, the trigger is made anew.
+  FOR v_new IN
+    SELECT w.tab::regclass AS tab, w.name, format(
+             'CREATE TRIGGER %I AFTER %s ON %s %sFOR EACH STATEMENT EXECUTE FUNCTION keastream.%I(%L)',
+             w.name, w.event, w.tab, w.tables, w.function, v_channel) AS definition
+      FROM (VALUES
+        ('public.hosts', 'reservation_notify_trigger', 'INSERT', 'REFERENCING NEW TABLE AS changed ', 'hosts_changed'),
+        ('public.hosts', 'reservation_notify_trigger_update', 'UPDATE',
+         'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows ', 'hosts_updated'),
+        ('public.hosts', 'reservation_notify_trigger_delete', 'DELETE', 'REFERENCING OLD TABLE AS changed ', 'hosts_changed'),
+        ('public.hosts', 'reservation_notify_trigger_truncate', 'TRUNCATE', '', 'truncated'),
+        ('public.ipv6_reservations', 'reservation_notify_trigger_insert', 'INSERT', 'REFERENCING NEW TABLE AS changed ', 'v6_changed'),
+        ('public.ipv6_reservations', 'reservation_notify_trigger_update', 'UPDATE',
+         'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows ', 'v6_updated'),
+        ('public.ipv6_reservations', 'reservation_notify_trigger_delete', 'DELETE', 'REFERENCING OLD TABLE AS changed ', 'v6_changed'),
+        ('public.ipv6_reservations', 'reservation_notify_trigger_truncate', 'TRUNCATE', '', 'truncated')
+      ) w(tab, name, event, tables, function)
+  LOOP
+    IF NOT EXISTS (SELECT FROM pg_trigger t
+                    WHERE t.tgrelid = v_new.tab AND t.tgname = v_new.name
+                      AND t.tgenabled IN ('O', 'A') AND pg_get_triggerdef(t.oid) = v_new.definition) THEN
+      EXECUTE format('DROP TRIGGER IF EXISTS %I ON %s', v_new.name, v_new.tab);
+      EXECUTE v_new.definition;
+    END IF;
+  END LOOP;
+
+  INSERT INTO keastream.installation AS i (version, installed_at, kea_schema, channel, replaced)
+  VALUES (current_setting('keastream.version')::int, now(),
+          coalesce((SELECT s.version || '.' || s.minor FROM public.schema_version s LIMIT 1), 'unknown'), v_channel, v_replaced)
+  ON CONFLICT (only_row) DO UPDATE
+     SET version = EXCLUDED.version, installed_at = EXCLUDED.installed_at, kea_schema = EXCLUDED.kea_schema,
+         channel = EXCLUDED.channel,
+         replaced = coalesce((SELECT jsonb_agg(o) FROM jsonb_array_elements(i.replaced) o
+                               WHERE NOT EXISTS (SELECT FROM jsonb_array_elements(EXCLUDED.replaced) n
+                                                  WHERE (n->'table', n->'trigger') = (o->'table', o->'trigger'))),
+                             '[]'::jsonb) || EXCLUDED.replaced;
+  PERFORM set_config('keastream.replaced', v_replaced::text, true);
+END
+$triggers$;
+
+-- The report, for people and for Install.
+SELECT json_build_object(
+         'version',    i.version,
+         'previous',   current_setting('keastream.previous')::int,
+         'kea_schema', i.kea_schema,
+         'channel',    i.channel,
+         'replaced',   (SELECT coalesce(json_agg(r->>'trigger'), '[]'::json)
+                          FROM jsonb_array_elements(current_setting('keastream.replaced')::jsonb) r)) AS installed
+  FROM keastream.installation i;
+
+DO $$
+BEGIN
+  IF current_setting('keastream.joined') <> '' THEN
+    EXECUTE format('REVOKE keastream_owner FROM %I', current_user);
+  END IF;
+END
+$$;

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -21,8 +22,8 @@ type nameserver struct {
 	tcp    *dns.Server
 }
 
-// Limits of the answers. RFC 9520 and common practice bound CNAME chains; the
-// UDP size is the one that DNS Flag Day 2020 asks for.
+// Limits of the answers. The UDP size is the one that DNS Flag Day 2020 asks
+// for.
 const (
 	maxChain       = 8
 	maxUDP         = 1232 // bytes
@@ -117,15 +118,16 @@ func (ns *nameserver) reply(query *dns.Msg) *dns.Msg {
 // resolve is the algorithm of RFC 1034 4.3.2 for one level of authority:
 // CNAMEs are followed as long as they stay in zones of this server.
 func (ns *nameserver) resolve(reply *dns.Msg, q dns.Question) {
-	name := plainName(q.Name)
-	for step := range maxChain {
+	var seen []string
+	for name := plainName(q.Name); len(seen) < maxChain && !slices.Contains(seen, name); {
 		z := ns.store.zoneOf(ns.server, name)
 		if z == nil {
-			if step == 0 {
+			if len(seen) == 0 {
 				reply.Rcode = dns.RcodeRefused
 			}
 			return
 		}
+		seen = append(seen, name)
 		reply.Authoritative = true
 		answers, target, exists := ns.answers(z, name, q.Qtype)
 		reply.Answer = append(reply.Answer, answers...)

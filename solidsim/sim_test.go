@@ -1,6 +1,7 @@
 package solidsim_test
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
@@ -10,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -108,9 +110,15 @@ func (c *client) must(status int, method, service string, pairs ...string) []map
 		}
 		return []map[string]string{object}
 	}
+	return decode(c.t, body)
+}
+
+// decode reads rows. It fails if a value is not a string.
+func decode(t testing.TB, body string) []map[string]string {
+	t.Helper()
 	var rows []map[string]string
 	if err := json.Unmarshal([]byte(body), &rows); err != nil {
-		c.t.Fatalf("body %q: %v", body, err)
+		t.Fatalf("body %q: %v", body, err)
 	}
 	return rows
 }
@@ -122,6 +130,22 @@ func (c *client) add(name, rtype, value string, more ...string) string {
 		"dns_name", solidsim.InternalServer, "rr_name", name, "rr_type", rtype, "value1", value, "add_flag", "new_only",
 	}, more...)
 	return c.must(http.StatusCreated, "POST", "dns_rr_add", pairs...)[0]["ret_oid"]
+}
+
+// eventually waits for what happens soon, on another goroutine.
+func eventually(t *testing.T, happened func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !happened() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatal("it did not happen")
+		}
+	}
 }
 
 func TestCreateIsSeenByPeople(t *testing.T) {

@@ -4,13 +4,9 @@ package natsconn
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net/url"
-	"os"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -25,8 +21,8 @@ const (
 	// dialTimeout bounds one attempt on one address.
 	dialTimeout = 2 * time.Second
 	// The pause between two rounds over all addresses doubles from the first
-	// to the second, see [pause].
-	firstPause, longestPause = 250 * time.Millisecond, 2 * time.Second
+	// to the longest, see [pause].
+	firstPause, longestPause = 500 * time.Millisecond, 2 * time.Second
 	// A peer that went away without a word is noticed after
 	// pingInterval * (maxPings + 1), 30 s. The default of the client is 6
 	// minutes.
@@ -35,95 +31,6 @@ const (
 	// drainTimeout bounds Drain. It is below the 10 s a service has to stop.
 	drainTimeout = 5 * time.Second
 )
-
-// Settings are the flags of a service that connects to NATS. A service embeds
-// them into its kong struct with the tag `embed:""`. The zero value connects to
-// [DefaultURL].
-type Settings struct {
-	// URL are the addresses of one cluster, scheme nats, tls, ws or wss. It has
-	// no default of its own, so that a service can see whether it was given;
-	// Connect takes [DefaultURL] if it is empty.
-	URL []string `name:"nats-url" placeholder:"URL" help:"Address of NATS; several as a list or by repeating the flag (default: nats://127.0.0.1:4222)."`
-
-	// Creds is the path of a credentials file (user JWT and key). It is read
-	// anew at each connect.
-	Creds string `name:"nats-creds" placeholder:"FILE" help:"Credentials file of the NATS user."`
-
-	// TLSCA is a PEM file with the authorities that are trusted. Empty means
-	// those of the system. With it the connection is refused without TLS.
-	TLSCA string `name:"nats-tls-ca" placeholder:"FILE" help:"PEM file of the authorities that sign the certificate of NATS; requires TLS."`
-
-	// TLSCert and TLSKey are PEM files, given together. They are read anew at
-	// each connect.
-	TLSCert string `name:"nats-tls-cert" placeholder:"FILE" help:"PEM file of the client certificate for NATS; requires TLS."`
-	TLSKey  string `name:"nats-tls-key" placeholder:"FILE" help:"PEM file of the key to the client certificate."`
-
-	// InProcess, if not nil, is a server inside this process: it is connected
-	// to without the network and the addresses are not used.
-	InProcess nats.InProcessConnProvider `kong:"-"`
-}
-
-// Validate reports everything that is wrong with the settings, joined. It looks
-// whether the files can be opened. A password in an address is not repeated.
-func (s Settings) Validate() error {
-	var problems []error
-	for _, address := range s.URL {
-		if err := checkURL(address); err != nil {
-			problems = append(problems, fmt.Errorf("--nats-url=%s: %w: give it as in %s", Redact(address), err, DefaultURL))
-		}
-	}
-	for _, file := range []struct{ flag, path string }{
-		{"--nats-creds", s.Creds}, {"--nats-tls-ca", s.TLSCA}, {"--nats-tls-cert", s.TLSCert}, {"--nats-tls-key", s.TLSKey},
-	} {
-		if err := checkFile(file.path); err != nil {
-			problems = append(problems, fmt.Errorf("%s=%s: %w: it must be readable for the user of this service", file.flag, file.path, err))
-		}
-	}
-	if (s.TLSCert == "") != (s.TLSKey == "") {
-		problems = append(problems, fmt.Errorf("--nats-tls-cert=%s --nats-tls-key=%s: one is of no use without the other: give both or none", s.TLSCert, s.TLSKey))
-	}
-	return errors.Join(problems...)
-}
-
-func checkURL(address string) error {
-	u, err := url.Parse(address)
-	switch {
-	case err != nil:
-		// The text of the error repeats the address with its password.
-		return errors.New("not a URL")
-	case !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme):
-		return errors.New("the scheme is not nats, tls, ws or wss")
-	case u.Hostname() == "":
-		return errors.New("there is no host in it")
-	}
-	return nil
-}
-
-func checkFile(path string) error {
-	if path == "" {
-		return nil
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return errors.Unwrap(err) // without the path, which the message has
-	}
-	return file.Close()
-}
-
-// Redact hides user and password of an address, also of one that does not parse.
-func Redact(address string) string {
-	scheme, rest, found := strings.Cut(address, "://")
-	if !found {
-		scheme, rest = "", address
-	}
-	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
-		rest = "[redacted]" + rest[at:]
-	}
-	if !found {
-		return rest
-	}
-	return scheme + "://" + rest
-}
 
 // Connect returns a connection that is never given up: it may not be connected
 // yet, and it connects again after every loss, for as long as it takes, also
@@ -149,10 +56,10 @@ func (s Settings) Connect(ctx context.Context, service string, log *slog.Logger)
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", context.Cause(ctx))
 	}
-	addresses := s.URL
-	if len(addresses) == 0 {
-		addresses = []string{DefaultURL}
+	if err := s.Validate(); err != nil {
+		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
+	addresses := s.addresses()
 	nc, err := nats.Connect(strings.Join(addresses, ","), s.options(service, log)...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
@@ -203,7 +110,7 @@ func (s Settings) options(service string, log *slog.Logger) []nats.Option {
 // back at the same moment. rounds counts from 1.
 func pause(rounds int) time.Duration {
 	full := longestPause
-	if rounds < 4 {
+	if rounds < 3 {
 		full = firstPause << max(rounds-1, 0)
 	}
 	return full - rand.N(full/2)
@@ -244,12 +151,4 @@ func (l *listener) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
 		log = log.With("subject", sub.Subject)
 	}
 	log.Warn("nats reported an error", "err", err)
-}
-
-func redactAll(addresses []string) []string {
-	out := make([]string, 0, len(addresses))
-	for _, a := range addresses {
-		out = append(out, Redact(a))
-	}
-	return out
 }

@@ -21,16 +21,24 @@ func (s *Server) createTemplate(ctx context.Context) error {
 	); err != nil {
 		return err
 	}
+	if err := s.createSchema(ctx, template); err != nil {
+		return err
+	}
+	// Nobody may be connected to a database while it is copied.
+	return s.admin(ctx, "ALTER DATABASE "+template+" ALLOW_CONNECTIONS false")
+}
+
+// createSchema runs Kea's script in a database.
+func (s *Server) createSchema(ctx context.Context, database string) error {
 	// As kea-admin runs it. psql is only a client: it runs as this process's user.
 	psql := exec.CommandContext(ctx, s.programs.psql, "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1",
-		"--host=127.0.0.1", fmt.Sprintf("--port=%d", s.port), "--username="+Kea, "--dbname="+template,
+		"--host=127.0.0.1", fmt.Sprintf("--port=%d", s.port), "--username="+Kea, "--dbname="+database,
 		"--output=/dev/null", "--file="+keaScript)
 	psql.Env = environment("PGPASSWORD=" + s.passwords[Kea])
 	if err := run(psql); err != nil {
 		return fmt.Errorf("create Kea's schema: %w", err)
 	}
-	// Nobody may be connected to a database while it is copied.
-	return s.admin(ctx, "ALTER DATABASE "+template+" ALLOW_CONNECTIONS false")
+	return nil
 }
 
 // CreateDatabase makes a database with Kea's schema and no rows of ours,
@@ -39,6 +47,21 @@ func (s *Server) CreateDatabase(ctx context.Context, name string) error {
 	quoted := pgx.Identifier{name}.Sanitize()
 	if err := s.admin(ctx, "CREATE DATABASE "+quoted+" TEMPLATE "+template+" OWNER "+Kea); err != nil {
 		return fmt.Errorf("create database %s: %w", name, err)
+	}
+	return nil
+}
+
+// CreateEncodedDatabase is CreateDatabase for a character encoding by its
+// PostgreSQL name, such as "SQL_ASCII". Those of CreateDatabase are UTF8. It
+// cannot copy and so takes longer.
+func (s *Server) CreateEncodedDatabase(ctx context.Context, name, encoding string) error {
+	quoted := pgx.Identifier{name}.Sanitize()
+	err := s.admin(ctx, "CREATE DATABASE "+quoted+" TEMPLATE template0 ENCODING '"+encoding+"' OWNER "+Kea)
+	if err == nil {
+		err = s.createSchema(ctx, name)
+	}
+	if err != nil {
+		return fmt.Errorf("create database %s with encoding %s: %w", name, encoding, err)
 	}
 	return nil
 }

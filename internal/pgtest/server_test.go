@@ -106,6 +106,17 @@ func TestDatabaseHasKeaSchemaAndIsItsOwn(t *testing.T) {
 	}
 }
 
+func TestEncodedDatabase(t *testing.T) {
+	t.Parallel()
+	conn := connect(t, pgtest.EncodedDB(t, "LATIN1"))
+	if got := query[string](t, conn, "SHOW server_encoding"); got != "LATIN1" {
+		t.Errorf("encoding %s, want LATIN1", got)
+	}
+	if got := query[int64](t, conn, "SELECT count(*) FROM hosts"); got != 0 {
+		t.Errorf("%d hosts in a new database", got)
+	}
+}
+
 func TestKeaOwnsItsTablesAndIsNoSuperuser(t *testing.T) {
 	t.Parallel()
 	conn := connect(t, pgtest.DB(t))

@@ -91,16 +91,27 @@ func Shared(t testing.TB) *Server {
 // dropped, whoever is still connected. [As] gives the string for other roles.
 func DB(t testing.TB) (dsn string) {
 	t.Helper()
+	return newDatabase(t, func(s *Server, name string) error { return s.CreateDatabase(t.Context(), name) })
+}
+
+// EncodedDB is DB for a character encoding by its PostgreSQL name.
+func EncodedDB(t testing.TB, encoding string) (dsn string) {
+	t.Helper()
+	return newDatabase(t, func(s *Server, name string) error { return s.CreateEncodedDatabase(t.Context(), name, encoding) })
+}
+
+func newDatabase(t testing.TB, create func(*Server, string) error) (dsn string) {
+	t.Helper()
 	server := Shared(t)
 	name := shared.name("db")
-	if err := server.CreateDatabase(t.Context(), name); err != nil {
-		t.Fatalf("pgtest: %v", err)
-	}
 	t.Cleanup(func() {
 		if err := server.DropDatabase(context.WithoutCancel(t.Context()), name); err != nil {
 			t.Errorf("pgtest: %v", err)
 		}
 	})
+	if err := create(server, name); err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
 	return server.DSN(name, Kea)
 }
 

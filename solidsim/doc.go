@@ -24,6 +24,11 @@
 // depends on nothing doubtful: names and targets with a trailing dot are
 // refused, a delete that fits several records is refused, a record below a
 // nested zone cannot be put into the zone above it, columns used in WHERE and
-// ORDERBY must be in SELECT. A listing shows no SOA and NS rows; the DNS side
-// makes them up.
+// ORDERBY must be in SELECT, a PUT never creates.
+//
+// # What it does not have
+//
+// The record types are A, AAAA, CNAME, PTR and TXT; there are no views and no
+// members of a SMART, and authentication is the native scheme. A listing shows
+// no SOA and NS rows: the DNS side makes them up.
 package solidsim

@@ -298,11 +298,11 @@ func TestValidate(t *testing.T) {
 	err := solidsim.Config{
 		Listen:    "nowhere",
 		DNSListen: map[string]string{"dns.example": "127.0.0.1:x"},
-		Zones:     []string{"site.com", "SITE.com", "a b"},
+		Zones:     []string{"site.com", "SITE.com", "a b", "c d"},
 		Users:     map[string]string{"": "x"},
 		Latency:   -time.Second,
 	}.Validate()
-	for _, want := range []string{`"nowhere"`, `"dns.example"`, `"127.0.0.1:x"`, `"site.com" is given twice`, `"a b"`, "no name", "-1s"} {
+	for _, want := range []string{`"nowhere"`, `"dns.example"`, `"127.0.0.1:x"`, `"site.com" is given twice`, `"a b"`, `"c d"`, "no name", "-1s"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: %s is missing", err, want)
 		}

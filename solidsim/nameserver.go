@@ -59,18 +59,22 @@ func listenDNS(ctx context.Context, st *store, s *server, addr string) (*nameser
 	}
 }
 
-// serve starts both servers and returns when they answer. The errors of those
+// serve starts both servers and returns when they answer or gave up. The errors of those
 // that end by themselves go to failed.
 func (ns *nameserver) serve(tasks *conc.WaitGroup, failed func(error)) {
 	for _, srv := range []*dns.Server{ns.udp, ns.tcp} {
-		started := make(chan struct{})
+		started, ended := make(chan struct{}), make(chan struct{})
 		srv.NotifyStartedFunc = func() { close(started) }
 		tasks.Go(func() {
+			defer close(ended)
 			if err := srv.ActivateAndServe(); err != nil {
 				failed(fmt.Errorf("serve DNS of %s: %w", ns.server.name, err))
 			}
 		})
-		<-started
+		select {
+		case <-started:
+		case <-ended:
+		}
 	}
 }
 

@@ -86,7 +86,7 @@ func (p params) integer(name string, smallest int64) (int64, bool, error) {
 	}
 	n, err := strconv.ParseInt(p[name], 10, 64)
 	if err != nil || n < smallest || n > math.MaxInt32 {
-		return 0, false, refuseParameter(name, p[name], fmt.Sprintf("an integer of at least %d is needed", smallest))
+		return 0, false, refuseParameter(name, p[name], fmt.Sprintf("an integer from %d to %d is needed", smallest, math.MaxInt32))
 	}
 	return n, true, nil
 }

@@ -66,7 +66,7 @@ func TestWrites(t *testing.T) {
 		// Creating.
 		{"default TTL", nil, []write{{post, p("h.site.com", "A", "192.0.2.1"), 201, ""}}, []solidsim.Record{a1}},
 		{"TTL zero", nil, []write{{post, p("h.site.com", "A", "192.0.2.1", "rr_ttl", "0"), 201, ""}}, []solidsim.Record{with(a1, ttl(0))}},
-		{"TTL not a number", nil, []write{{post, p("h.site.com", "A", "192.0.2.1", "rr_ttl", "1h"), 400, "an integer of at least 0 is needed"}}, nil},
+		{"TTL not a number", nil, []write{{post, p("h.site.com", "A", "192.0.2.1", "rr_ttl", "1h"), 400, "an integer from 0 to 2147483647 is needed"}}, nil},
 		{"case folded", nil, []write{{post, p("H.Site.COM", "a", "192.0.2.1"), 201, ""}}, []solidsim.Record{a1}},
 		{"rr_value1", nil, []write{{post, p("h.site.com", "A", "", "rr_value1", "192.0.2.1"), 201, ""}}, []solidsim.Record{a1}},
 		{"value1 against rr_value1", nil, []write{{post, p("h.site.com", "A", "192.0.2.1", "rr_value1", "192.0.2.2"), 400, "value1 says something else"}}, nil},
@@ -138,6 +138,9 @@ func TestWrites(t *testing.T) {
 		{"edit removes class parameters", []solidsim.Record{marked}, []write{
 			{put, byID("$1", "class_parameters_to_delete", "kea_host_id&managed_by"), 200, ""},
 		}, []solidsim.Record{a1}},
+		{"edit with all that a client knows", []solidsim.Record{a1}, []write{
+			{put, byID("$1", "dnszone_name", "site.com", "rr_name", "h.site.com", "rr_type", "a", "rr_ttl", "5", "add_flag", "edit_only"), 200, ""},
+		}, []solidsim.Record{with(a1, ttl(5))}},
 		{"edit by name", []solidsim.Record{a1, a2}, []write{
 			{put, p("h.site.com", "A", "192.0.2.2", "rr_ttl", "5"), 200, ""},
 		}, []solidsim.Record{a1, with(a2, ttl(5))}},
@@ -175,8 +178,8 @@ func TestWrites(t *testing.T) {
 		}, []solidsim.Record{a1}},
 		{"delete nothing", []solidsim.Record{a1}, []write{
 			{remove, p("", "", ""), 400, "the id, or the name and the DNS server are needed"},
-			{remove, byID("0"), 400, "an integer of at least 1 is needed"},
-			{remove, byID("1 or 1=1"), 400, "an integer of at least 1 is needed"},
+			{remove, byID("0"), 400, "an integer from 1 to 2147483647 is needed"},
+			{remove, byID("1 or 1=1"), 400, "an integer from 1 to 2147483647 is needed"},
 		}, []solidsim.Record{a1}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

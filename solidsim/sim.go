@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -122,7 +123,8 @@ func (c Config) complete() (Config, error) {
 	c.Listen = cmp.Or(c.Listen, loopback)
 	dnsListen := map[string]string{InternalServer: loopback, ExternalServer: loopback}
 	errs := []error{checkAddr("API", c.Listen)}
-	for server, addr := range c.DNSListen {
+	for _, server := range slices.Sorted(maps.Keys(c.DNSListen)) {
+		addr := c.DNSListen[server]
 		if _, known := dnsListen[server]; !known {
 			errs = append(errs, fmt.Errorf("DNS server %q: want %s or %s", server, InternalServer, ExternalServer))
 		}
@@ -133,13 +135,16 @@ func (c Config) complete() (Config, error) {
 	if len(c.Zones) == 0 {
 		c.Zones = []string{"site.com"}
 	}
-	zones := make([]string, 0, len(c.Zones))
+	var zones []string
 	for _, zone := range c.Zones {
 		lower, err := canonicalName("zone", zone)
-		if slices.Contains(zones, lower) {
-			err = fmt.Errorf("zone %q is given twice: leave one out", lower)
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+		case slices.Contains(zones, lower):
+			errs = append(errs, fmt.Errorf("zone %q is given twice: leave one out", lower))
 		}
-		zones, errs = append(zones, lower), append(errs, err)
+		zones = append(zones, lower)
 	}
 	c.Zones = zones
 	if len(c.Users) == 0 {

@@ -1,0 +1,197 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/keastream/keastream/pkg/events"
+)
+
+// Mark says that a row was changed by a transaction that has committed. It does
+// not say how: the state is read when the mark is.
+type Mark struct {
+	// Seq numbers the marks, with gaps, in the order of the statements and not
+	// of the commits.
+	Seq int64
+	// HostID is nil if any row may have changed (TRUNCATE).
+	HostID *int64
+	// CreatedAt is the time of the statement by the clock of the database.
+	CreatedAt time.Time
+}
+
+// Reading is what one snapshot of the database holds.
+type Reading struct {
+	// At is a time right before the snapshot, by the clock of the database.
+	At time.Time
+	// Marks are ordered by Seq.
+	Marks []Mark
+	// More says that there are more marks than were asked for.
+	More bool
+	// All says that Hosts holds every row, otherwise only rows with a mark.
+	All bool
+	// Hosts maps host_id to the state of the row. A row that was asked for and
+	// is not in it does not exist.
+	Hosts map[int64]events.Reservation
+}
+
+// Query says what Read reads.
+type Query struct {
+	// Source is written into the reservations.
+	Source string
+	// Limit is the greatest number of marks to read, if not All.
+	Limit int
+	// All reads every row and every mark.
+	All bool
+}
+
+// Read reads marks and the states that belong to them in one snapshot, a
+// REPEATABLE READ READ ONLY transaction that has ended when Read returns. So a
+// state holds every change whose mark was read, and the mark of a change that
+// the state does not hold has not been read.
+//
+// If one of the marks has no host_id, Hosts stays empty: Read with All is
+// called for.
+func Read(ctx context.Context, conn *pgx.Conn, q Query) (Reading, error) {
+	rd := Reading{All: q.All, Hosts: make(map[int64]events.Reservation)}
+	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
+	err := pgx.BeginTxFunc(ctx, conn, options, func(tx pgx.Tx) error {
+		if err := rd.readMarks(ctx, tx, q); err != nil {
+			return fmt.Errorf("read marks: %w", err)
+		}
+		ids, some := rd.wanted()
+		if !q.All && (len(ids) == 0 || !some) {
+			return nil
+		}
+		if err := rd.readHosts(ctx, tx, q.Source, ids); err != nil {
+			return fmt.Errorf("read reservations: %w", err)
+		}
+		return nil
+	})
+	if err != nil {
+		return Reading{}, err
+	}
+	return rd, nil
+}
+
+func (rd *Reading) readMarks(ctx context.Context, tx pgx.Tx, q Query) error {
+	// now() is the time of BEGIN, which lies before the snapshot that the first
+	// statement takes: what had committed by then is in the snapshot.
+	if err := tx.QueryRow(ctx, `SELECT now()`).Scan(&rd.At); err != nil {
+		return err
+	}
+	var limit *int // NULL: all
+	if !q.All {
+		limit = new(q.Limit + 1)
+	}
+	rows, err := tx.Query(ctx, `SELECT seq, host_id::bigint, created_at FROM keastream.outbox ORDER BY seq LIMIT $1`, limit)
+	if err != nil {
+		return err
+	}
+	rd.Marks, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Mark])
+	if err != nil {
+		return err
+	}
+	if limit != nil && len(rd.Marks) > q.Limit {
+		rd.Marks, rd.More = rd.Marks[:q.Limit], true
+	}
+	return nil
+}
+
+// wanted returns the rows that the marks name, nil if all rows are wanted. some
+// is false if a mark names none, so that only a full reading will do.
+func (rd *Reading) wanted() (ids []int64, some bool) {
+	if rd.All {
+		return nil, true
+	}
+	seen := make(map[int64]bool, len(rd.Marks))
+	for _, m := range rd.Marks {
+		if m.HostID == nil {
+			return nil, false
+		}
+		if !seen[*m.HostID] {
+			seen[*m.HostID] = true
+			ids = append(ids, *m.HostID)
+		}
+	}
+	return ids, true
+}
+
+func (rd *Reading) readHosts(ctx context.Context, tx pgx.Tx, source string, ids []int64) error {
+	rows, err := tx.Query(ctx, `SELECT host_id::bigint, state FROM keastream.snapshot($1::bigint[]::integer[])`, ids)
+	if err != nil {
+		return err
+	}
+	var hostID int64
+	var state []byte
+	_, err = pgx.ForEachRow(rows, []any{&hostID, &state}, func() error {
+		r, err := decodeState(source, hostID, state)
+		if err != nil {
+			return err
+		}
+		rd.Hosts[hostID] = r
+		return nil
+	})
+	return err
+}
+
+// Remove deletes exactly the given marks, after what they stand for has been
+// published. A mark that is lost to a crash of the server in between comes back
+// and is published again.
+func Remove(ctx context.Context, conn *pgx.Conn, marks []Mark) error {
+	if len(marks) == 0 {
+		return nil
+	}
+	seqs := make([]int64, len(marks))
+	for i, m := range marks {
+		seqs[i] = m.Seq
+	}
+	if _, err := conn.Exec(ctx, `DELETE FROM keastream.outbox WHERE seq = ANY($1)`, seqs); err != nil {
+		return fmt.Errorf("remove %d marks: %w", len(seqs), err)
+	}
+	return nil
+}
+
+// Position tells which database a connection leads to, and which history of it.
+type Position struct {
+	// Database is the system identifier of the cluster, "/", and the name of the
+	// database. A restored or cloned cluster keeps the identifier.
+	Database string
+	// Timeline grows when a standby is promoted or a cluster is restored to a
+	// point in time.
+	Timeline int64
+}
+
+// ReadPosition returns the position of the database. It fails on a standby.
+func ReadPosition(ctx context.Context, conn *pgx.Conn) (Position, error) {
+	var p Position
+	var standby bool
+	err := conn.QueryRow(ctx, `SELECT database, timeline, in_recovery FROM keastream.position()`).
+		Scan(&p.Database, &p.Timeline, &standby)
+	if err != nil {
+		return Position{}, fmt.Errorf("read the identity of the database: %w", withRemedy(err))
+	}
+	if standby {
+		return Position{}, fmt.Errorf("the database %s is a standby; give the address of the primary, or several addresses", p.Database)
+	}
+	return p, nil
+}
+
+// withRemedy adds what to do to the two errors that an operator meets first.
+func withRemedy(err error) error {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		return err
+	}
+	switch pgErr.Code {
+	case "3F000", "42883", "42P01": // schema, function or table does not exist
+		return fmt.Errorf("%w; run `keastream-publisher install` on this database", err)
+	case "42501": // insufficient privilege
+		return fmt.Errorf("%w; run `keastream-publisher install --grant-to ROLE` for the role of this connection", err)
+	}
+	return err
+}

@@ -1,0 +1,214 @@
+// Package e2e checks the whole system from the outside: whatever happened
+// before, when all is quiet the stream must equal the rows of Kea's tables, and
+// DNS and the cabinet files must equal what follows from the rows.
+//
+// The Checker works all of it out by itself, from Kea's tables, with code that
+// shares nothing with the services. The tests of this package build the real
+// programs and run them against a real PostgreSQL, a real nats-server and the
+// SOLIDserver simulator; the demonstration program uses the Checker as well.
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/nats-io/nats.go"
+
+	"github.com/keastream/keastream/solidsim"
+)
+
+// Checker compares the parts of one running system. Its methods belong to one
+// goroutine.
+type Checker struct {
+	// DSN leads to Kea's database, with the right to read Kea's tables.
+	DSN string
+	// NATS is connected to the server that holds the stream.
+	NATS *nats.Conn
+	// Source is the name of the database in the stream.
+	Source string
+
+	// Records returns what DNS holds in the scope that is written; nil leaves
+	// DNS out.
+	Records func() []solidsim.Record
+	// Zone is the zone that short names belong to.
+	Zone string
+	// Foreign are the records that were there before or came from other hands.
+	// They must be there unchanged, and no other without our mark.
+	Foreign []solidsim.Record
+
+	// Dir is the directory of the cabinet files; "" leaves them out.
+	Dir string
+}
+
+// Await checks until everything is as it must be, or ctx ends; it then returns
+// the differences of the last look.
+func (c *Checker) Await(ctx context.Context) error {
+	const pause = 50 * time.Millisecond
+	for {
+		err := c.Check(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the system does not become consistent: %w", err)
+		case <-time.After(pause):
+		}
+	}
+}
+
+// Check returns every difference between the rows and what follows from them,
+// joined, or nil if there is none. The system must be quiet: what is under way
+// counts as a difference.
+func (c *Checker) Check(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+	defer cancel()
+	hosts, err := c.readHosts(ctx)
+	if err != nil {
+		return err
+	}
+	errs := []error{c.checkStream(ctx, hosts)}
+	if c.Records != nil {
+		errs = append(errs, c.checkDNS(hosts)...)
+	}
+	if c.Dir != "" {
+		errs = append(errs, c.checkFiles(hosts)...)
+	}
+	return errors.Join(errs...)
+}
+
+// host is a row of Kea's tables.
+type host struct {
+	id             int64
+	identifier     string // hex
+	identifierType int
+	subnet4        *int64
+	subnet6        *int64
+	hostname       string
+	ip             netip.Addr // zero: none, or out of range
+	v6             []string   // addresses as stored
+}
+
+func (c *Checker) readHosts(ctx context.Context) ([]host, error) {
+	conn, err := pgx.Connect(ctx, c.DSN)
+	if err != nil {
+		return nil, fmt.Errorf("read Kea's tables: %w", err)
+	}
+	defer conn.Close(ctx)
+	rows, err := conn.Query(ctx, `
+		SELECT h.host_id::bigint, encode(h.dhcp_identifier, 'hex'), h.dhcp_identifier_type::int,
+		       h.dhcp4_subnet_id, h.dhcp6_subnet_id, coalesce(h.hostname, ''), coalesce(h.ipv4_address, 0),
+		       ARRAY(SELECT split_part(r.address::text, '/', 1) FROM ipv6_reservations r
+		              WHERE r.host_id = h.host_id AND r.type = 0)
+		  FROM hosts h ORDER BY h.host_id`)
+	if err != nil {
+		return nil, fmt.Errorf("read Kea's tables: %w", err)
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (host, error) {
+		var h host
+		var ip int64
+		err := row.Scan(&h.id, &h.identifier, &h.identifierType, &h.subnet4, &h.subnet6, &h.hostname, &ip, &h.v6)
+		if 0 < ip && ip < 1<<32 {
+			h.ip = netip.AddrFrom4([4]byte{byte(ip >> 24), byte(ip >> 16), byte(ip >> 8), byte(ip)})
+		}
+		return h, err
+	})
+}
+
+// validName matches host names, in lower case and without a trailing dot.
+var validName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
+
+// fqdn returns the name that the host must have in DNS, "" for none.
+func (c *Checker) fqdn(h host) string {
+	name := strings.TrimSuffix(strings.ToLower(h.hostname), ".")
+	switch label, _, _ := strings.Cut(name, "."); {
+	case !validName.MatchString(name), label == "wpad", label == "isatap":
+		return ""
+	case !strings.Contains(h.hostname, "."):
+		return name + "." + c.Zone
+	case strings.HasSuffix(name, "."+c.Zone):
+		return name
+	}
+	return ""
+}
+
+const mark = "managed_by=keastream"
+
+// checkDNS compares the records with the rows. A name that devices of different
+// identifiers claim may hold what any of them claims.
+func (c *Checker) checkDNS(hosts []host) (errs []error) {
+	report := func(format string, args ...any) { errs = append(errs, fmt.Errorf("DNS: "+format, args...)) }
+
+	var foreign []solidsim.Record
+	ours := make(map[string][]string) // name -> addresses
+	for _, r := range c.Records() {
+		switch {
+		case !strings.Contains("&"+r.ClassParameters+"&", "&"+mark+"&"):
+			foreign = append(foreign, r)
+		case r.Type != "A":
+			report("%s %s %s is marked as ours", r.Name, r.Type, r.Value)
+		default:
+			ours[r.Name] = append(ours[r.Name], r.Value)
+		}
+	}
+	for _, r := range c.Foreign {
+		if !slices.Contains(foreign, r) {
+			report("the foreign record %+v is gone or changed", r)
+		}
+	}
+	if len(foreign) != len(c.Foreign) {
+		report("there are %d records without our mark, want %d: %+v", len(foreign), len(c.Foreign), foreign)
+	}
+
+	type claims struct {
+		addresses   []string
+		identifiers map[string]bool
+	}
+	wanted := make(map[string]*claims)
+	for _, h := range hosts {
+		name := c.fqdn(h)
+		if name == "" || !h.ip.IsValid() {
+			continue
+		}
+		if wanted[name] == nil {
+			wanted[name] = &claims{identifiers: make(map[string]bool)}
+		}
+		w := wanted[name]
+		w.addresses = append(w.addresses, h.ip.String())
+		w.identifiers[fmt.Sprint(h.identifierType, h.identifier)] = true
+	}
+	for name, w := range wanted {
+		slices.Sort(w.addresses)
+		w.addresses = slices.Compact(w.addresses)
+		got := ours[name]
+		delete(ours, name)
+		taken := slices.ContainsFunc(c.Foreign, func(r solidsim.Record) bool {
+			return r.Name == name && (r.Type == "A" || r.Type == "CNAME")
+		})
+		switch {
+		case taken:
+			if len(got) > 0 {
+				report("%s has a foreign record, and ours: %v", name, got)
+			}
+		case len(w.identifiers) == 1 || len(w.addresses) == 1:
+			if !slices.Equal(got, w.addresses) {
+				report("%s has the addresses %v, want %v", name, got, w.addresses)
+			}
+		default:
+			if len(got) == 0 || slices.ContainsFunc(got, func(a string) bool { return !slices.Contains(w.addresses, a) }) {
+				report("%s is claimed for %v by several devices and has %v", name, w.addresses, got)
+			}
+		}
+	}
+	for name, got := range ours {
+		report("%s has the addresses %v, and no reservation wants the name", name, got)
+	}
+	return errs
+}

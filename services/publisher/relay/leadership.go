@@ -1,0 +1,351 @@
+package relay
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/keastream/keastream/pkg/events"
+	"github.com/keastream/keastream/services/publisher/outbox"
+)
+
+const (
+	// marksPerRound bounds what one snapshot reads and one round publishes.
+	marksPerRound = 5000
+	// heartbeatAfter is how soon after a publication a heartbeat follows, so
+	// that consumers learn quickly that they have seen everything.
+	heartbeatAfter = time.Second
+	// lookAgain is the first pause after activity. A transaction that commits
+	// while another one holds the notification lock does not notify, so the
+	// relay looks by itself, soon at first and then ever more rarely.
+	lookAgain = 10 * time.Millisecond
+	// pingEvery bounds how long a dead connection looks like a quiet one.
+	pingEvery = 2 * time.Second
+	// A foreign notification makes the relay compare everything, but not at
+	// once and not often: anybody who can connect can notify.
+	foreignDelay  = time.Second
+	foreignPeriod = 15 * time.Second
+)
+
+// leadership is the time in which one publisher is the active one. It belongs
+// to one goroutine, so that nothing else is in flight when a heartbeat is sent.
+type leadership struct {
+	*Relay
+	session  *session
+	stream   *events.Stream
+	position outbox.Position
+	epoch    string
+
+	known     map[int64]events.Stored // what the stream holds, as of the last replay and since
+	heartbeat uint64                  // sequence of the last heartbeat
+	complete  bool                    // a comparison has finished in this epoch
+	drainedAt time.Time               // clock of the database
+
+	compareAt   time.Time // when the next comparison is due
+	comparedAt  time.Time
+	beatAt      time.Time // of the last heartbeat
+	heartbeatAt time.Time // when the next heartbeat is due
+}
+
+func (r *Relay) begin(ctx context.Context, s *session) (*leadership, error) {
+	r.enter(phaseStarting, nil)
+	reading, cancel := context.WithTimeout(ctx, quick)
+	defer cancel()
+	position, err := outbox.ReadPosition(reading, s.conn)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := events.OpenStream(ctx, r.NATS, r.Stream)
+	if err != nil {
+		return nil, err
+	}
+	return &leadership{Relay: r, session: s, stream: stream, position: position, epoch: newEpoch()}, nil
+}
+
+// newEpoch returns a name that was never used before and sorts by time.
+func newEpoch() string {
+	return time.Now().UTC().Format("20060102T150405Z") + "-" + rand.Text()[:8]
+}
+
+// run compares, then follows marks, until something fails.
+func (l *leadership) run(ctx context.Context) error {
+	pause := lookAgain
+	for {
+		l.Alive()
+		full := !time.Now().Before(l.compareAt)
+		done, err := l.round(ctx, full)
+		if err != nil {
+			return err
+		}
+		if done.more {
+			continue
+		}
+		if err := l.beat(ctx); err != nil {
+			return err
+		}
+		if l.Once {
+			return errOnce
+		}
+		active, err := l.await(ctx, pause)
+		if err != nil {
+			return err
+		}
+		if active || done.published > 0 {
+			pause = lookAgain
+		} else {
+			pause = min(2*pause, orDefault(l.Poll, defaultPoll))
+		}
+	}
+}
+
+// progress is what a round got done.
+type progress struct {
+	published int
+	more      bool // there are more marks
+}
+
+// round reads the marks and what they speak of, or everything, in one snapshot,
+// publishes what the stream does not tell yet, and then removes exactly those
+// marks. It is the drain and the comparison, and the start, in one: a crash at
+// any point leaves marks that the next round reads again.
+func (l *leadership) round(ctx context.Context, full bool) (progress, error) {
+	started := time.Now()
+	if full {
+		if err := l.replay(ctx); err != nil {
+			return progress{}, err
+		}
+	}
+	rd, err := l.read(ctx, full)
+	if err != nil {
+		return progress{}, err
+	}
+	if !full && compareEverything(rd.Marks) {
+		l.Log.InfoContext(ctx, "a table was truncated: comparing every reservation")
+		return l.round(ctx, true)
+	}
+	todo := changes(l.known, rd)
+	if err := l.publish(ctx, todo); err != nil {
+		return progress{}, err
+	}
+	removing, cancel := context.WithTimeout(ctx, quick)
+	defer cancel()
+	if err := outbox.Remove(removing, l.session.conn, rd.Marks); err != nil {
+		return progress{}, err
+	}
+	l.Metrics.round(rd)
+	if !rd.More {
+		l.drainedAt = rd.At
+	}
+	if full {
+		l.complete = true
+		l.comparedAt = time.Now()
+		l.compareAt = l.comparedAt.Add(orDefault(l.Resync, defaultResync))
+		l.heartbeatAt = time.Time{} // at once: consumers wait for the word that nothing is missing
+		l.enter(phaseActive, nil)
+		l.Metrics.compared(time.Since(started), len(todo))
+		l.Log.InfoContext(ctx, "compared the database with the stream",
+			"reservations", len(rd.Hosts), "published", len(todo), "marks", len(rd.Marks),
+			"duration", time.Since(started).Round(time.Millisecond))
+	}
+	return progress{published: len(todo), more: rd.More}, nil
+}
+
+func compareEverything(marks []outbox.Mark) bool {
+	for _, m := range marks {
+		if m.HostID == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// replay reads what the stream holds and checks that it is ours to go on with.
+func (l *leadership) replay(ctx context.Context) error {
+	if recreated, err := l.stream.Recreated(ctx); err != nil {
+		return err
+	} else if recreated {
+		return fmt.Errorf("stream %s was deleted; filling a new one", events.StreamName)
+	}
+	held, err := l.stream.Replay(ctx, l.Source, l.Alive)
+	if err != nil {
+		return err
+	}
+	if last := held.Heartbeat; last.Database != "" && !l.AcceptDatabase {
+		if last.Database != l.position.Database {
+			return fmt.Errorf("%w: source %q is database %s in the stream, and %s here; "+
+				"use another --source, or --accept-database if the reservations moved here",
+				ErrOtherDatabase, l.Source, last.Database, l.position.Database)
+		}
+		if last.Timeline > l.position.Timeline {
+			return fmt.Errorf("%w: source %q is on timeline %d in the stream, and %d here: this is an old primary; "+
+				"use --accept-database if the database was restored on purpose",
+				ErrOtherDatabase, l.Source, last.Timeline, l.position.Timeline)
+		}
+	}
+	if lost(l.known, held.Hosts) {
+		l.Log.WarnContext(ctx, "the stream lost messages; filling it again")
+		l.epoch, l.complete = newEpoch(), false
+	}
+	for id, stored := range held.Hosts {
+		if stored.Err != nil {
+			l.Log.WarnContext(ctx, "replacing a message that cannot be read", "host_id", id, "sequence", stored.Sequence, "err", stored.Err)
+		}
+	}
+	l.known, l.heartbeat = held.Hosts, held.HeartbeatSequence
+	return nil
+}
+
+func (l *leadership) read(ctx context.Context, full bool) (outbox.Reading, error) {
+	limit := quick
+	if full {
+		limit = 5 * time.Minute
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return outbox.Read(ctx, l.session.conn, outbox.Query{Source: l.Source, Limit: marksPerRound, All: full})
+}
+
+// publish stores the changes and notes what is stored, also when only some are.
+func (l *leadership) publish(ctx context.Context, todo []events.Publication) error {
+	for len(todo) > 0 {
+		chunk := todo[:min(len(todo), marksPerRound)]
+		todo = todo[len(chunk):]
+		sequences, err := l.stream.Publish(ctx, chunk)
+		for i, seq := range sequences {
+			if seq != 0 {
+				c := chunk[i].Change
+				l.known[c.Reservation.HostID] = events.Stored{Sequence: seq, Change: c}
+				l.announce(ctx, c)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		l.Alive()
+		l.heartbeatAt = earlier(time.Now().Add(heartbeatAfter), l.beatAt.Add(l.heartbeatPeriod()))
+		if len(todo) > 0 { // keep the session from looking idle to its server
+			if err := l.session.ping(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// announce logs a stored change, an insertion in the words that operators of
+// the replaced system search for.
+func (l *leadership) announce(ctx context.Context, c events.Change) {
+	l.Metrics.published(c)
+	r := c.Reservation
+	if c.Operation == events.Insert {
+		l.Log.InfoContext(ctx, fmt.Sprintf("New reservation from database: %s -> %s (%s)", address(r), r.Hostname, r.MAC),
+			"host_id", r.HostID)
+		return
+	}
+	l.Log.DebugContext(ctx, "published", "operation", c.Operation, "host_id", r.HostID, "hostname", r.Hostname, "ip", address(r), "seq", c.Seq)
+}
+
+func address(r events.Reservation) string {
+	if all := r.Addresses(); len(all) > 0 {
+		return all[0].String()
+	}
+	return "no address"
+}
+
+// beat publishes a heartbeat when one is due. The store refuses it if another
+// publisher has sent one: then this leadership is over.
+func (l *leadership) beat(ctx context.Context) error {
+	now := time.Now()
+	if now.Before(l.heartbeatAt) {
+		return nil
+	}
+	seq, err := l.stream.PublishHeartbeat(ctx, events.Heartbeat{
+		Source: l.Source, Database: l.position.Database, Timeline: l.position.Timeline, Epoch: l.epoch,
+		Hosts: live(l.known), Complete: l.complete, DrainedAt: l.drainedAt, At: now,
+	}, l.heartbeat)
+	if err != nil {
+		return err
+	}
+	l.heartbeat = seq
+	l.beatAt, l.heartbeatAt = now, now.Add(l.heartbeatPeriod())
+	l.Metrics.beat(l.complete, live(l.known), now)
+	return nil
+}
+
+func (r *Relay) heartbeatPeriod() time.Duration { return orDefault(r.Heartbeat, defaultHeartbeat) }
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// await returns at a notification, but not later than after d or when something
+// is due. active says that there was a notification.
+func (l *leadership) await(ctx context.Context, d time.Duration) (active bool, err error) {
+	// What arrived while a statement ran may have committed after the reading.
+	for {
+		payload, ok := l.session.arrived()
+		if !ok {
+			break
+		}
+		l.notified(ctx, payload)
+		active = true
+	}
+	until := earlier(earlier(time.Now().Add(d), l.heartbeatAt), l.compareAt)
+	for !active && time.Now().Before(until) {
+		l.Alive()
+		select {
+		case <-l.CompareNow:
+			l.compareAt = time.Now()
+			return true, nil
+		default:
+		}
+		payload, ok, err := l.session.wait(ctx, min(time.Until(until), pingEvery))
+		switch {
+		case err != nil:
+			return false, err
+		case ok:
+			l.notified(ctx, payload)
+			active = true
+		case time.Now().Before(until):
+			if err := l.session.ping(ctx); err != nil {
+				return false, err
+			}
+		}
+	}
+	return active, nil
+}
+
+// notified logs a notification and, if it is not one of ours, has everything
+// compared soon: the triggers may be those of the system that is replaced, and
+// then there are no marks.
+func (l *leadership) notified(ctx context.Context, payload string) {
+	text := payload
+	if len(text) > 512 {
+		text = text[:512] + "…"
+	}
+	l.Log.InfoContext(ctx, "Received database notification: "+text)
+	if ours(payload) {
+		return
+	}
+	due := time.Now().Add(foreignDelay)
+	if soonest := l.comparedAt.Add(foreignPeriod); due.Before(soonest) {
+		due = soonest
+	}
+	l.compareAt = earlier(l.compareAt, due)
+	l.Log.InfoContext(ctx, "the notification is not of this outbox: comparing every reservation soon", "in", time.Until(l.compareAt).Round(time.Millisecond))
+}
+
+// ours tells whether a payload has the form that the triggers of this product
+// send: JSON with an operation, and a host_id or nothing else.
+func ours(payload string) bool {
+	var p map[string]json.RawMessage
+	if json.Unmarshal([]byte(payload), &p) != nil || p["operation"] == nil {
+		return false
+	}
+	return p["host_id"] != nil || len(p) == 1
+}

@@ -1,0 +1,87 @@
+package relay
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/keastream/keastream/pkg/events"
+	"github.com/keastream/keastream/services/publisher/outbox"
+)
+
+// Metrics are what a relay measures. It is made once per process.
+type Metrics struct {
+	Active, Complete prometheus.Gauge
+
+	reservations      prometheus.Gauge
+	heartbeat         prometheus.Gauge
+	marks             prometheus.Gauge
+	publishedTotal    *prometheus.CounterVec
+	commitToStored    prometheus.Histogram
+	comparisons       prometheus.Counter
+	comparisonSeconds prometheus.Histogram
+	differences       prometheus.Counter
+}
+
+// NewMetrics makes the metrics and registers them.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "keastream_publisher_" + name, Help: help})
+	}
+	m := &Metrics{
+		Active:       gauge("active", "1 while this publisher is the active one of its database."),
+		Complete:     gauge("complete", "1 while the stream is known to hold every reservation."),
+		reservations: gauge("reservations", "Live reservations in the stream."),
+		heartbeat:    gauge("heartbeat_timestamp_seconds", "Time of the last heartbeat that was stored."),
+		marks:        gauge("marks", "Marks in the last reading of the outbox."),
+		publishedTotal: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "keastream_publisher_published_total", Help: "Events stored in the stream, by operation.",
+		}, []string{"operation"}),
+		commitToStored: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "keastream_publisher_change_to_stored_seconds",
+			Help: "Time from the change, by the clock of the database, to its event being stored.",
+			// 0.5 ms to half an hour: usually the time of a commit, after an outage its length.
+			Buckets: prometheus.ExponentialBuckets(0.0005, 3, 14),
+		}),
+		comparisons: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "keastream_publisher_comparisons_total", Help: "Finished comparisons of the whole database with the whole stream.",
+		}),
+		comparisonSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "keastream_publisher_comparison_duration_seconds", Help: "Duration of a comparison with all that it published.",
+			Buckets: prometheus.ExponentialBuckets(0.005, 3, 10),
+		}),
+		differences: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "keastream_publisher_comparison_differences_total", Help: "Events that comparisons published.",
+		}),
+	}
+	reg.MustRegister(m.Active, m.Complete, m.reservations, m.heartbeat, m.marks, m.publishedTotal,
+		m.commitToStored, m.comparisons, m.comparisonSeconds, m.differences)
+	for _, op := range []events.Operation{events.Insert, events.Update, events.Delete, events.Snapshot} {
+		m.publishedTotal.WithLabelValues(string(op))
+	}
+	return m
+}
+
+func (m *Metrics) round(rd outbox.Reading) { m.marks.Set(float64(len(rd.Marks))) }
+
+func (m *Metrics) published(c events.Change) {
+	m.publishedTotal.WithLabelValues(string(c.Operation)).Inc()
+	if c.Operation != events.Snapshot {
+		m.commitToStored.Observe(max(0, time.Since(c.At).Seconds())) // the clocks may differ
+	}
+}
+
+func (m *Metrics) compared(d time.Duration, differences int) {
+	m.comparisons.Inc()
+	m.comparisonSeconds.Observe(d.Seconds())
+	m.differences.Add(float64(differences))
+}
+
+func (m *Metrics) beat(complete bool, reservations int, at time.Time) {
+	m.Complete.Set(0)
+	if complete {
+		m.Complete.Set(1)
+	}
+	m.reservations.Set(float64(reservations))
+	m.heartbeat.Set(float64(at.UnixMilli()) / 1000)
+}

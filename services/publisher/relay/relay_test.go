@@ -1,0 +1,467 @@
+package relay_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/keastream/keastream/internal/e2e"
+	"github.com/keastream/keastream/internal/pgtest"
+	"github.com/keastream/keastream/pkg/events"
+	"github.com/keastream/keastream/pkg/events/eventstest"
+	"github.com/keastream/keastream/services/publisher/outbox"
+	"github.com/keastream/keastream/services/publisher/relay"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
+
+// rig is a database with Kea's schema and the outbox, and a nats-server.
+type rig struct {
+	t    testing.TB
+	dsn  string // role kea
+	nats *eventstest.Server
+	conn *nats.Conn
+}
+
+func newRig(t testing.TB) *rig {
+	t.Helper()
+	r := &rig{t: t, dsn: pgtest.DB(t), nats: eventstest.Start(t)}
+	r.install(pgtest.As(t, r.dsn, pgtest.Superuser))
+	r.conn = r.nats.Connect()
+	return r
+}
+
+func (r *rig) install(superuser string) {
+	r.t.Helper()
+	conn := r.connect(superuser)
+	if _, err := outbox.Install(r.t.Context(), conn, outbox.InstallOptions{GrantTo: []string{pgtest.Kea}}); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) connect(dsn string) *pgx.Conn {
+	r.t.Helper()
+	conn, err := pgx.Connect(r.t.Context(), dsn)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}
+
+// exec runs statements in transactions of their own, as Kea's role.
+func (r *rig) exec(statements ...string) {
+	r.t.Helper()
+	conn, err := pgx.Connect(r.t.Context(), r.dsn)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer conn.Close(r.t.Context())
+	for _, s := range statements {
+		if _, err := conn.Exec(r.t.Context(), s); err != nil {
+			r.t.Fatalf("%s: %v", s, err)
+		}
+	}
+}
+
+// running is a relay that runs.
+type running struct {
+	*relay.Relay
+	stop func()
+	done chan struct{} // closed when Run has returned
+	log  *logWatch
+}
+
+// start runs a relay until the test ends or stop is called.
+func (r *rig) start(change func(*relay.Relay)) *running {
+	r.t.Helper()
+	log := &logWatch{t: r.t, more: make(chan struct{})}
+	run := &running{log: log, done: make(chan struct{}), Relay: &relay.Relay{
+		Connect: func(ctx context.Context, name string) (*pgx.Conn, error) {
+			cfg, err := pgx.ParseConfig(r.dsn)
+			if err != nil {
+				return nil, err
+			}
+			cfg.RuntimeParams["application_name"] = name
+			return pgx.ConnectConfig(ctx, cfg)
+		},
+		NATS: r.conn, Source: "us3",
+		Log:     slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Metrics: relay.NewMetrics(prometheus.NewRegistry()),
+		Alive:   func() {},
+	}}
+	if change != nil {
+		change(run.Relay)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.t.Context()))
+	go func() {
+		defer close(run.done)
+		if err := run.Run(ctx); err != nil {
+			r.t.Errorf("Run returned %v", err)
+		}
+	}()
+	run.stop = func() { cancel(); <-run.done }
+	r.t.Cleanup(run.stop)
+	return run
+}
+
+// await waits until the stream equals the rows.
+func (r *rig) await() {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), 60*time.Second)
+	defer cancel()
+	c := e2e.Checker{DSN: r.dsn, NATS: r.conn, Source: "us3"}
+	if err := c.Await(ctx); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) stored() map[int64]events.Stored {
+	r.t.Helper()
+	s, err := events.OpenStream(r.t.Context(), r.conn, events.StreamConfig{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	all, err := s.Replay(r.t.Context(), "us3", func() {})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return all.Hosts
+}
+
+// logWatch writes to the test's log and lets a test wait for a text.
+type logWatch struct {
+	t    testing.TB
+	mu   sync.Mutex
+	text strings.Builder
+	more chan struct{}
+}
+
+func (l *logWatch) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text.Write(p)
+	close(l.more)
+	l.more = make(chan struct{})
+	return l.t.Output().Write(p)
+}
+
+func (l *logWatch) await(text string, times int) {
+	l.t.Helper()
+	deadline := time.After(60 * time.Second)
+	for {
+		l.mu.Lock()
+		n, more := strings.Count(l.text.String(), text), l.more
+		l.mu.Unlock()
+		if n >= times {
+			return
+		}
+		select {
+		case <-more:
+		case <-deadline:
+			l.t.Fatalf("after 60 s the log says %q %d times, want %d", text, n, times)
+		}
+	}
+}
+
+const compared = "compared the database with the stream"
+
+func insert(id int, name string) string {
+	return fmt.Sprintf(`INSERT INTO hosts (host_id, dhcp_identifier, dhcp_identifier_type, dhcp4_subnet_id, ipv4_address, hostname)
+		VALUES (%d, decode(lpad(to_hex(%d), 12, '0'), 'hex'), 0, 1, ('10.0.0.0'::inet - '0.0.0.0'::inet) + %d, '%s')`, id, id, id, name)
+}
+
+func TestRelayFollowsChanges(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.exec(insert(1, "before"))
+	run := r.start(nil)
+	r.await()
+
+	r.exec(insert(2, "us3-cab10-ru20-idrac"))
+	r.await()
+	if got := r.stored()[2].Change; got.Operation != events.Insert || got.Seq == 0 || got.Reservation.Hostname != "us3-cab10-ru20-idrac" {
+		t.Errorf("after an INSERT the stream holds %+v", got)
+	}
+	r.exec(`UPDATE hosts SET ipv4_address = ipv4_address + 100 WHERE host_id = 2`)
+	r.await()
+	if got := r.stored()[2].Change; got.Operation != events.Update {
+		t.Errorf("after an UPDATE the stream holds %+v", got)
+	}
+	r.exec(`INSERT INTO ipv6_reservations (address, prefix_len, type, host_id) VALUES ('2001:db8::2', 128, 0, 2), ('2001:db8:1::', 48, 2, 2)`)
+	r.await()
+	r.exec(`DELETE FROM hosts WHERE host_id = 2`)
+	r.await()
+	if got := r.stored()[2].Change; !got.Deleted() || len(got.Reservation.IPv6) != 1 || got.Reservation.Hostname != "us3-cab10-ru20-idrac" {
+		t.Errorf("after a DELETE the stream holds %+v, want the last state", got)
+	}
+	r.exec(`TRUNCATE hosts CASCADE`)
+	r.await()
+	if got := r.stored()[1].Change; got.Operation != events.Delete {
+		t.Errorf("after a TRUNCATE the stream holds %+v", got)
+	}
+	run.log.await("New reservation from database: 10.0.0.2 -> us3-cab10-ru20-idrac (00:00:00:00:00:02)", 1)
+	run.log.await(`Received database notification: {\"operation\":\"INSERT\",\"hostname\":\"us3-cab10-ru20-idrac\"`, 1)
+	run.log.await("Listening for database lease events on channel 'kea_lease_events'", 1)
+	if n := r.marks(); n != 0 {
+		t.Errorf("%d marks are left", n)
+	}
+}
+
+func (r *rig) marks() (n int) {
+	r.t.Helper()
+	conn := r.connect(r.dsn)
+	if err := conn.QueryRow(r.t.Context(), `SELECT count(*) FROM keastream.outbox`).Scan(&n); err != nil {
+		r.t.Fatal(err)
+	}
+	return n
+}
+
+func TestRelayCatchesUpAfterItWasDown(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	for i := range 150 {
+		r.exec(insert(i+1, fmt.Sprintf("host-%d", i)))
+	}
+	run := r.start(nil)
+	r.await()
+	run.stop()
+	r.exec(
+		`UPDATE hosts SET hostname = hostname || '-moved' WHERE host_id <= 50`,
+		`DELETE FROM hosts WHERE host_id BETWEEN 51 AND 75`,
+		`UPDATE hosts SET host_id = host_id + 1000 WHERE host_id BETWEEN 76 AND 100`)
+	r.start(nil)
+	r.await()
+}
+
+// Changes that left no mark are found by the comparison.
+func TestComparisonRepairsWhatNoMarkTells(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.exec(insert(1, "a"), insert(2, "b"), insert(3, "c"))
+	compareNow := make(chan struct{}, 1)
+	run := r.start(func(r *relay.Relay) { r.CompareNow = compareNow })
+	r.await()
+	super := r.connect(pgtest.As(t, r.dsn, pgtest.Superuser))
+	for _, s := range []string{
+		`SET session_replication_role = replica`, // as logical replication does: no trigger fires
+		`UPDATE hosts SET hostname = 'changed' WHERE host_id = 1`, `DELETE FROM hosts WHERE host_id = 2`, insert(4, "d"),
+	} {
+		if _, err := super.Exec(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	compareNow <- struct{}{}
+	r.await()
+	for id, want := range map[int64]events.Operation{1: events.Snapshot, 2: events.Delete, 4: events.Snapshot} {
+		if got := r.stored()[id].Change; got.Operation != want || got.Seq != 0 {
+			t.Errorf("host %d was repaired by %s with seq %d, want %s without", id, got.Operation, got.Seq, want)
+		}
+	}
+
+	// And what a stranger wrote, or the stream lost.
+	js, err := r.conn.JetStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.Publish("kea.reservations.us3.1", []byte("vandalism")); err != nil {
+		t.Fatal(err)
+	}
+	if err := js.PurgeStream(events.StreamName, &nats.StreamPurgeRequest{Subject: "kea.reservations.us3.3"}); err != nil {
+		t.Fatal(err)
+	}
+	compareNow <- struct{}{}
+	r.await()
+	run.log.await("the stream lost messages", 1)
+}
+
+func TestRelayFillsADeletedStream(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.exec(insert(1, "a"), insert(2, "b"))
+	r.start(func(r *relay.Relay) { r.Heartbeat = 200 * time.Millisecond })
+	r.await()
+	js, err := r.conn.JetStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(events.StreamName); err != nil {
+		t.Fatal(err)
+	}
+	r.await() // no change was needed to notice
+}
+
+func TestRelaySurvivesNATSRestart(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.exec(insert(1, "a"))
+	r.start(nil)
+	r.await()
+	r.nats.Stop()
+	r.exec(insert(2, "b"), `DELETE FROM hosts WHERE host_id = 1`)
+	r.nats.Resume()
+	r.await()
+}
+
+func TestRelaySurvivesTerminatedSessions(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.exec(insert(1, "a"))
+	run := r.start(nil)
+	r.await()
+	super := r.connect(pgtest.As(t, r.dsn, pgtest.Superuser))
+	for i := range 3 {
+		_, err := super.Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+			WHERE datname = current_database() AND application_name LIKE 'keastream-publisher%'`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.exec(insert(10+i, fmt.Sprintf("later-%d", i)))
+		r.await()
+	}
+	run.log.await(compared, 4)
+}
+
+func TestRelaySurvivesPostgresRestart(t *testing.T) {
+	t.Parallel()
+	pg, err := pgtest.Start(t.Context(), pgtest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = pg.Stop() })
+	if err := pg.CreateDatabase(t.Context(), "kea"); err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{t: t, dsn: pg.DSN("kea", pgtest.Kea), nats: eventstest.Start(t)}
+	r.install(pg.DSN("kea", pgtest.Superuser))
+	r.conn = r.nats.Connect()
+	r.exec(insert(1, "a"))
+	r.start(nil)
+	r.await()
+	for i, mode := range []pgtest.Mode{pgtest.Fast, pgtest.Immediate} {
+		if err := pg.Restart(mode); err != nil {
+			t.Fatal(err)
+		}
+		r.exec(insert(10+i, fmt.Sprintf("later-%d", i)))
+		r.await()
+	}
+}
+
+func TestStandbyTakesOver(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	first := r.start(nil)
+	first.log.await(compared, 1)
+	second := r.start(nil)
+	second.log.await("standing by", 1)
+	r.exec(insert(1, "a"))
+	r.await()
+	if err := second.Ready(); err != nil {
+		t.Errorf("the standby is not ready: %v", err)
+	}
+	first.stop()
+	r.exec(insert(2, "b"))
+	second.log.await(compared, 1)
+	r.await()
+}
+
+func TestRelayRefusesAnotherDatabase(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.exec(insert(1, "a"))
+	run := r.start(nil)
+	r.await()
+	run.stop()
+
+	other := &rig{t: t, dsn: pgtest.DB(t), nats: r.nats, conn: r.conn}
+	other.install(pgtest.As(t, other.dsn, pgtest.Superuser))
+	refused := other.start(nil)
+	refused.log.await("the stream belongs to another database", 2)
+	refused.stop()
+	if got := r.stored()[1].Change; got.Deleted() {
+		t.Error("a publisher of another database deleted the reservations of the first")
+	}
+	other.start(func(r *relay.Relay) { r.AcceptDatabase = true })
+	other.await()
+}
+
+func TestForeignNotificationStartsAComparison(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	run := r.start(nil)
+	run.log.await(compared, 1)
+	r.exec(`SELECT pg_notify('kea_lease_events', '{"test":"data"}')`)
+	run.log.await(`Received database notification: {\"test\":\"data\"}`, 1)
+	run.log.await(compared, 2)
+}
+
+func TestRelayWithoutOutboxSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	r := &rig{t: t, dsn: pgtest.DB(t), nats: eventstest.Start(t)}
+	r.conn = r.nats.Connect()
+	run := r.start(nil)
+	run.log.await("run `keastream-publisher install`", 1)
+	if run.Ready() == nil {
+		t.Error("a publisher without an outbox is ready")
+	}
+	r.install(pgtest.As(t, r.dsn, pgtest.Superuser))
+	r.await()
+}
+
+func TestOnceEnds(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.exec(insert(1, "a"))
+	run := r.start(func(r *relay.Relay) { r.Once = true })
+	select {
+	case <-run.done:
+	case <-time.After(60 * time.Second):
+		t.Fatal("Run with Once goes on for 60 s")
+	}
+	r.await()
+}
+
+// A backlog of more marks than one round reads, and of more changes than one
+// batch takes.
+func TestRelayDrainsALargeBacklog(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	run := r.start(nil)
+	run.log.await(compared, 1)
+	for _, s := range []string{
+		`INSERT INTO hosts (dhcp_identifier, dhcp_identifier_type, dhcp4_subnet_id, ipv4_address, hostname)
+		 SELECT decode(lpad(to_hex(i), 12, '0'), 'hex'), 0, 1, 167772160 + i, 'host-' || i FROM generate_series(1, 12000) i`,
+		`UPDATE hosts SET ipv4_address = ipv4_address + 65536 WHERE host_id % 2 = 0`,
+		`DELETE FROM hosts WHERE host_id % 3 = 0`,
+	} {
+		r.exec(s)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	want, deleted := 8000, 4000
+	for {
+		live, gone := 0, 0
+		for _, s := range r.stored() {
+			if s.Change.Deleted() {
+				gone++
+			} else {
+				live++
+			}
+		}
+		if live == want && gone <= deleted {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("the stream holds %d reservations and %d deletions, want %d and at most %d", live, gone, want, deleted)
+		}
+	}
+}

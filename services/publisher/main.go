@@ -1,0 +1,26 @@
+// Keastream-publisher publishes the host reservations of one Kea database to
+// the stream KEA.
+package main
+
+import (
+	"os"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/keastream/keastream/internal/daemon"
+)
+
+// cli is the command line; the first verb is the default one.
+type cli struct {
+	Daemon   daemon.Settings `embed:""`
+	Database database        `embed:"" prefix:"db-"`
+
+	Run     runVerb     `cmd:"" default:"withargs" help:"Publish reservations and their changes until told to stop (the default)."`
+	Install installVerb `cmd:"" help:"Install triggers, outbox and roles in Kea's database; may be run again at any time."`
+}
+
+func main() {
+	os.Exit(daemon.Main("keastream-publisher",
+		"Publishes the host reservations of a Kea database to NATS JetStream.",
+		&cli{}, kong.Vars{"http_addr": "127.0.0.1:9641"}))
+}

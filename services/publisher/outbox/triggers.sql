@@ -83,19 +83,25 @@ BEGIN
     END IF;
   END LOOP;
 
-  INSERT INTO keastream.installation AS i (version, installed_at, kea_schema, channel, replaced)
-  VALUES (current_setting('keastream.version')::int, now(),
-          coalesce((SELECT s.version || '.' || s.minor FROM public.schema_version s LIMIT 1), 'unknown'), v_channel, v_replaced)
-  ON CONFLICT (only_row) DO UPDATE
-     SET version = EXCLUDED.version, installed_at = EXCLUDED.installed_at, kea_schema = EXCLUDED.kea_schema,
-         channel = EXCLUDED.channel,
-         replaced = coalesce((SELECT jsonb_agg(o) FROM jsonb_array_elements(i.replaced) o
-                               WHERE NOT EXISTS (SELECT FROM jsonb_array_elements(EXCLUDED.replaced) n
-                                                  WHERE (n->'table', n->'trigger') = (o->'table', o->'trigger'))),
-                             '[]'::jsonb) || EXCLUDED.replaced;
   PERFORM set_config('keastream.replaced', v_replaced::text, true);
 END
 $triggers$;
+
+-- As the owner, not as superuser: nothing that somebody may have attached to
+-- these tables is to run with all rights.
+SET LOCAL ROLE keastream_owner;
+
+INSERT INTO keastream.installation AS i (version, installed_at, kea_schema, channel, replaced)
+VALUES (current_setting('keastream.version')::int, now(),
+        coalesce((SELECT s.version || '.' || s.minor FROM public.schema_version s LIMIT 1), 'unknown'),
+        current_setting('keastream.channel'), current_setting('keastream.replaced')::jsonb)
+ON CONFLICT (only_row) DO UPDATE
+   SET version = EXCLUDED.version, installed_at = EXCLUDED.installed_at, kea_schema = EXCLUDED.kea_schema,
+       channel = EXCLUDED.channel,
+       replaced = coalesce((SELECT jsonb_agg(o) FROM jsonb_array_elements(i.replaced) o
+                             WHERE NOT EXISTS (SELECT FROM jsonb_array_elements(EXCLUDED.replaced) n
+                                                WHERE (n->'table', n->'trigger') = (o->'table', o->'trigger'))),
+                           '[]'::jsonb) || EXCLUDED.replaced;
 
 -- The report, for people and for Install.
 SELECT json_build_object(
@@ -109,6 +115,7 @@ SELECT json_build_object(
 
 DO $$
 BEGIN
+  PERFORM set_config('role', current_setting('keastream.installer'), true);
   IF current_setting('keastream.joined') <> '' THEN
     EXECUTE format('REVOKE keastream_owner FROM %I', current_user);
   END IF;

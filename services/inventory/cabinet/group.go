@@ -1,0 +1,227 @@
+package cabinet
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/keastream/keastream/pkg/events"
+)
+
+// Target is one line of a file: one device at one address.
+type Target struct {
+	IP           netip.Addr // IPv4
+	MAC          string     // aa:bb:cc:dd:ee:ff, or "" if the reservation tells none
+	Hostname     string     // canonical, with its domain if it is reserved with one
+	Units        Units
+	Manufacturer string
+}
+
+// ID is what makes two lines the same one. The other values of a line follow
+// from the host name and the patterns.
+type ID struct {
+	IP       netip.Addr
+	MAC      string
+	Hostname string
+}
+
+// ID returns what makes t the same line as another one.
+func (t Target) ID() ID { return ID{IP: t.IP, MAC: t.MAC, Hostname: t.Hostname} }
+
+// compare orders the lines of a file from the top of the rack to the bottom,
+// those of unknown units last. No two lines with different IDs are equal.
+func (t Target) compare(o Target) int {
+	return cmp.Or(
+		t.Units.compare(o.Units),
+		cmp.Compare(t.Hostname, o.Hostname),
+		t.IP.Compare(o.IP),
+		cmp.Compare(t.MAC, o.MAC),
+	)
+}
+
+// Cabinet is what a file says.
+type Cabinet struct {
+	Site, Cabinet string
+	Targets       []Target // in the order of the file, each ID once
+	// Sources are the Kea databases that the lines came from, ascending and
+	// distinct. A line counts as gone only by the word of all of them.
+	Sources []string
+}
+
+// File returns the name of the file.
+func (c Cabinet) File() string { return Place{Site: c.Site, Cabinet: c.Cabinet}.File() }
+
+// With returns the cabinet with more lines, which came from the given sources.
+func (c Cabinet) With(targets []Target, sources []string) Cabinet {
+	c.Targets = slices.Concat(c.Targets, targets)
+	c.Sources = slices.Concat(c.Sources, sources)
+	c.normalize()
+	return c
+}
+
+func (c *Cabinet) normalize() {
+	slices.SortFunc(c.Targets, Target.compare)
+	c.Targets = slices.CompactFunc(c.Targets, func(a, b Target) bool { return a.ID() == b.ID() })
+	slices.Sort(c.Sources)
+	c.Sources = slices.Compact(c.Sources)
+}
+
+// Reason says why a reserved name stands in no file. The set is small and
+// closed, so it can be the label of a metric.
+type Reason string
+
+const (
+	// NotAHostname: the reserved name is not a host name.
+	NotAHostname Reason = "not_a_hostname"
+	// NoPattern: no pattern matches the name.
+	NoPattern Reason = "no_pattern"
+	// NoIPv4: the name has a place, but no reservation of it has an IPv4 address.
+	NoIPv4 Reason = "no_ipv4"
+	// FileTaken: the file of the name belongs to another cabinet, as that of
+	// site a-b, cabinet c belongs to site a, cabinet b-c. The lower site has it.
+	FileTaken Reason = "file_taken"
+)
+
+// Reasons returns all reasons.
+func Reasons() []Reason { return []Reason{NotAHostname, NoPattern, NoIPv4, FileTaken} }
+
+// Unplaced is a reserved name that stands in no file.
+type Unplaced struct {
+	Hostname string // as reserved if it is not a host name: any text; else canonical
+	Reason   Reason
+}
+
+// Grouping is what follows from all reservations.
+type Grouping struct {
+	Cabinets map[string]Cabinet // by file name, none without a line
+	Unplaced []Unplaced         // ordered by name, each once
+}
+
+// Group finds the cabinets of the reservations of a whole view, which must not
+// contain rows that a later one has replaced (see [events.View.Reservations]).
+//
+// A reservation with an IPv4 address gives one line; reservations that differ
+// in nothing that a line shows give one line together, which came from all their
+// sources, as when two databases serve the same subnets. Reservations without a
+// name are left out silently.
+func (p Patterns) Group(rs []events.Reservation) Grouping {
+	type address struct{ site, cabinet string }
+	cabinets := make(map[address]*Cabinet)
+	placed := make(map[string]bool)
+	var without []string // names of reservations without an IPv4 address
+	var unplaced []Unplaced
+
+	for _, r := range rs {
+		if r.Hostname == "" {
+			continue
+		}
+		name, err := events.CanonicalHostname(r.Hostname)
+		if err != nil {
+			unplaced = append(unplaced, Unplaced{r.Hostname, NotAHostname})
+			continue
+		}
+		place, ok := p.Place(name)
+		if !ok {
+			unplaced = append(unplaced, Unplaced{name, NoPattern})
+			continue
+		}
+		if !r.IP.Is4() {
+			without = append(without, name)
+			continue
+		}
+		placed[name] = true
+		a := address{place.Site, place.Cabinet}
+		c, ok := cabinets[a]
+		if !ok {
+			c = &Cabinet{Site: place.Site, Cabinet: place.Cabinet}
+			cabinets[a] = c
+		}
+		c.Targets = append(c.Targets, target(r, name, place))
+		if !slices.Contains(c.Sources, r.Source) {
+			c.Sources = append(c.Sources, r.Source)
+		}
+	}
+
+	for _, name := range without {
+		if !placed[name] {
+			unplaced = append(unplaced, Unplaced{name, NoIPv4})
+		}
+	}
+	g := Grouping{Cabinets: make(map[string]Cabinet, len(cabinets))}
+	for _, a := range slices.SortedFunc(maps.Keys(cabinets), func(x, y address) int {
+		return cmp.Or(cmp.Compare(x.site, y.site), cmp.Compare(x.cabinet, y.cabinet))
+	}) {
+		c := cabinets[a]
+		c.normalize()
+		if _, taken := g.Cabinets[c.File()]; taken {
+			for _, t := range c.Targets {
+				unplaced = append(unplaced, Unplaced{t.Hostname, FileTaken})
+			}
+			continue
+		}
+		g.Cabinets[c.File()] = *c
+	}
+	slices.SortFunc(unplaced, func(x, y Unplaced) int {
+		return cmp.Or(cmp.Compare(x.Hostname, y.Hostname), cmp.Compare(x.Reason, y.Reason))
+	})
+	g.Unplaced = slices.Compact(unplaced)
+	return g
+}
+
+// Line returns the file and the line that a reservation gives by itself. ok is
+// false if it gives none. It serves to tell which files a change concerns; what
+// stands in them follows from [Patterns.Group] alone.
+func (p Patterns) Line(r events.Reservation) (file string, t Target, ok bool) {
+	name, err := events.CanonicalHostname(r.Hostname)
+	if err != nil || !r.IP.Is4() {
+		return "", Target{}, false
+	}
+	place, ok := p.Place(name)
+	if !ok {
+		return "", Target{}, false
+	}
+	return place.File(), target(r, name, place), true
+}
+
+func target(r events.Reservation, hostname string, place Place) Target {
+	t := Target{IP: r.IP, Hostname: hostname, Units: place.Units, Manufacturer: place.Manufacturer}
+	if isMAC(r.MAC) {
+		t.MAC = r.MAC
+	}
+	return t
+}
+
+// isMAC tells whether s has the form aa:bb:cc:dd:ee:ff.
+func isMAC(s string) bool {
+	if len(s) != 17 {
+		return false
+	}
+	for i := range len(s) {
+		if i%3 == 2 {
+			if s[i] != ':' {
+				return false
+			}
+		} else if !strings.ContainsRune("0123456789abcdef", rune(s[i])) {
+			return false
+		}
+	}
+	return true
+}
+
+// Expected returns the files, by name, that follow from the reservations of all
+// databases and from nothing else: what a directory holds once everything has
+// come to rest. Compare a file with it by [Same]; the time in it is the zero
+// one. Rows that a later one has replaced may be among the reservations.
+func Expected(rs []events.Reservation, patterns Patterns, layout Layout) (map[string][]byte, error) {
+	files := make(map[string][]byte)
+	for name, c := range patterns.Group(events.Current(rs)).Cabinets {
+		data, err := layout.Render(c, zeroTime)
+		if err != nil {
+			return nil, err
+		}
+		files[name] = data
+	}
+	return files, nil
+}

@@ -1,0 +1,172 @@
+package cabinet
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/keastream/keastream/pkg/events"
+	"go.yaml.in/yaml/v3"
+)
+
+// ErrNotOurs is returned by [Parse] for a file that was not written by keastream
+// or by the system that it replaces. Such a file is never changed or removed.
+var ErrNotOurs = errors.New("the file is not ours")
+
+// Content is what stands in a file of ours.
+type Content struct {
+	Targets []Target // in canonical form and order
+	// Sources are those of metadata.kea_sources, none in a file of the replaced
+	// system.
+	Sources []string
+	// Unusable describes the lines that no reservation can ask for, because they
+	// have no IPv4 address or no host name, whatever the sources say.
+	Unusable []string
+}
+
+// Parse reads a file of any layout. The error wraps [ErrNotOurs] and says why:
+// the file is not YAML, not of our form, or another program wrote it.
+//
+// A line is read as it would be written today: the name in canonical form, units
+// and manufacturer only in the texts that a line can have, a MAC address in any
+// of its notations and "" for anything else, since the lines of the replaced
+// system show identifiers there too.
+func Parse(data []byte) (Content, error) {
+	c, err := parse(data)
+	if err != nil {
+		return Content{}, fmt.Errorf("%w: %w", ErrNotOurs, err)
+	}
+	return c, nil
+}
+
+func parse(data []byte) (Content, error) {
+	var document yaml.Node
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	if err := dec.Decode(&document); err != nil {
+		return Content{}, fmt.Errorf("it is not YAML: %w", err)
+	}
+	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return Content{}, errors.New("it holds more than one YAML document")
+	}
+	top, err := fields(document.Content[0])
+	if err != nil {
+		return Content{}, err
+	}
+	metadata, err := fields(top["metadata"])
+	if err != nil {
+		return Content{}, fmt.Errorf("metadata: %w", err)
+	}
+	if source := text(metadata["source"]); source != writerKeastream && source != writerReplaced {
+		return Content{}, fmt.Errorf("metadata.source is not %s or %s", writerKeastream, writerReplaced)
+	}
+
+	var content Content
+	sources, err := items(metadata["kea_sources"])
+	if err != nil {
+		return Content{}, fmt.Errorf("metadata.kea_sources: %w", err)
+	}
+	for _, s := range sources {
+		name := text(s)
+		if err := events.CheckSource(shorten(name)); err != nil {
+			return Content{}, fmt.Errorf("metadata.kea_sources: %w", err)
+		}
+		content.Sources = append(content.Sources, name)
+	}
+	lines, err := items(top["bmc_targets"])
+	if err != nil {
+		return Content{}, fmt.Errorf("bmc_targets: %w", err)
+	}
+	for i, line := range lines {
+		t, err := parseTarget(line)
+		if err != nil {
+			content.Unusable = append(content.Unusable, fmt.Sprintf("bmc_targets[%d]: %v", i, err))
+			continue
+		}
+		content.Targets = append(content.Targets, t)
+	}
+	sorted := Cabinet{Targets: content.Targets, Sources: content.Sources}
+	sorted.normalize()
+	content.Targets, content.Sources = sorted.Targets, sorted.Sources
+	return content, nil
+}
+
+func parseTarget(line *yaml.Node) (Target, error) {
+	f, err := fields(line)
+	if err != nil {
+		return Target{}, err
+	}
+	ip, err := netip.ParseAddr(text(f["ip"]))
+	if err != nil || !ip.Is4() {
+		return Target{}, fmt.Errorf("ip: %q is not an IPv4 address", shorten(text(f["ip"])))
+	}
+	hostname, err := events.CanonicalHostname(text(f["hostname"]))
+	if err != nil {
+		return Target{}, fmt.Errorf("hostname: %w", err)
+	}
+	t := Target{
+		IP: ip, Hostname: hostname,
+		Units:        parseUnits(text(f["rack_unit"])),
+		Manufacturer: text(f["manufacturer"]),
+	}
+	if mac, err := net.ParseMAC(text(f["mac"])); err == nil && len(mac) == 6 {
+		t.MAC = mac.String()
+	}
+	if !manufacturerText.MatchString(t.Manufacturer) {
+		t.Manufacturer = unknown
+	}
+	return t, nil
+}
+
+var manufacturerText = regexp.MustCompile(`^[A-Za-z]{1,32}$`)
+
+// fields returns the values of a mapping. A key that stands there twice is an
+// error: readers do not agree on which one counts.
+func fields(node *yaml.Node) (map[string]*yaml.Node, error) {
+	if node == nil || node.Kind != yaml.MappingNode {
+		return nil, errors.New("it is not a mapping")
+	}
+	all := make(map[string]*yaml.Node, len(node.Content)/2)
+	for pair := range slices.Chunk(node.Content, 2) {
+		key := text(pair[0])
+		if _, twice := all[key]; twice {
+			return nil, fmt.Errorf("the key %q stands there twice", shorten(key))
+		}
+		all[key] = pair[1]
+	}
+	return all, nil
+}
+
+// items returns the elements of a list, none if it is missing or null.
+func items(node *yaml.Node) ([]*yaml.Node, error) {
+	switch {
+	case node == nil || node.ShortTag() == "!!null":
+		return nil, nil
+	case node.Kind != yaml.SequenceNode:
+		return nil, errors.New("it is not a list")
+	}
+	return node.Content, nil
+}
+
+// text returns a scalar as it is written, whatever type a reader would take it
+// for, and "" for anything else.
+func text(node *yaml.Node) string {
+	if node == nil || node.Kind != yaml.ScalarNode {
+		return ""
+	}
+	return node.Value
+}
+
+// shorten keeps hostile values from filling a log.
+func shorten(s string) string {
+	const limit = 80
+	if len(s) > limit {
+		return strings.ToValidUTF8(s[:limit], "") + "…"
+	}
+	return s
+}

@@ -1,0 +1,160 @@
+package cabinet_test
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/keastream/keastream/pkg/events"
+	"github.com/keastream/keastream/services/inventory/cabinet"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+var updated = time.Date(2025, 12, 18, 18, 41, 20, 123456789, time.FixedZone("CET", 3600))
+
+func exampleRack() []events.Reservation {
+	return []events.Reservation{
+		reserve("us3", "us3-cab10-ru17-idrac", "172.30.19.42", "aa:bb:cc:dd:ee:ff"),
+		reserve("us3", "us3-cab10-ru7-9-ilo", "172.30.19.43", "10:20:30:40:50:59"), // a number to base 60 in YAML 1.1
+		reserve("standby", "us3-cab10-svr01-bmc", "172.30.19.44", ""),
+		reserve("us3", "us3-cab10-ru38-switch.mgmt.site.com", "172.30.19.45", "02:00:00:00:00:01"),
+	}
+}
+
+func TestRenderGolden(t *testing.T) {
+	t.Parallel()
+	const name = "us3-cab10-discovery.yml"
+	c := cabinet.Patterns{}.Group(exampleRack()).Cabinets[name]
+	got, err := cabinet.List.Render(c, updated)
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden := filepath.Join("testdata", "list", name)
+	if *update {
+		if err := os.WriteFile(golden, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", golden, diff)
+	}
+}
+
+func TestRenderRefusesAnUnknownLayout(t *testing.T) {
+	t.Parallel()
+	if _, err := cabinet.Layout("both").Render(cabinet.Cabinet{Site: "a", Cabinet: "b"}, updated); err == nil || !strings.Contains(err.Error(), "a-b-discovery.yml") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestSame(t *testing.T) {
+	t.Parallel()
+	c := cabinet.Patterns{}.Group(exampleRack()).Cabinets["us3-cab10-discovery.yml"]
+	render := func(c cabinet.Cabinet, at time.Time) string {
+		data, err := cabinet.List.Render(c, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	data := render(c, updated)
+	if !cabinet.Same([]byte(data), []byte(render(c, time.Time{}))) {
+		t.Error("a file is not the same at another time")
+	}
+	if cabinet.Digest([]byte(data)) != cabinet.Digest([]byte(render(c, time.Time{}))) {
+		t.Error("a file has another digest at another time")
+	}
+	for what, other := range map[string]string{
+		"a line less":      render(cabinet.Cabinet{Site: "us3", Cabinet: "cab10", Targets: c.Targets[1:], Sources: c.Sources}, updated),
+		"a source less":    render(cabinet.Cabinet{Site: "us3", Cabinet: "cab10", Targets: c.Targets, Sources: c.Sources[1:]}, updated),
+		"a comment":        data + "# by hand\n",
+		"a broken time":    strings.Replace(data, `updated_at: "2025-12-18`, `updated_at: {"2025-12-18`, 1),
+		"a time elsewhere": `updated_at: "2025-12-18T17:41:20.123456+00:00"` + "\n" + data,
+		"no time":          strings.Replace(data, `updated_at: "2025-12-18T17:41:20.123456+00:00"`, "", 1),
+		"an empty line":    strings.Replace(data, `  updated_at: "2025-12-18T17:41:20.123456+00:00"`, "", 1),
+		"nothing":          "",
+	} {
+		if cabinet.Same([]byte(data), []byte(other)) {
+			t.Errorf("a file with %s counts as the same", what)
+		}
+		if cabinet.Digest([]byte(data)) == cabinet.Digest([]byte(other)) {
+			t.Errorf("a file with %s has the same digest", what)
+		}
+	}
+}
+
+func TestParseReadsTheReplacedSystem(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile(filepath.Join("testdata", "replaced.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := cabinet.Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, target := range got.Targets {
+		lines = append(lines, strings.Join([]string{target.Units.String(), target.Hostname, target.IP.String(), target.MAC, target.Manufacturer}, "|"))
+	}
+	if diff := cmp.Diff([]string{
+		"RU 38|us3-cab10-ru38-idrac|172.30.19.41|10:20:30:40:50:59|Dell",
+		"RU 17|us3-cab10-ru17-idrac|172.30.19.42|aa:bb:cc:dd:ee:ff|Dell",
+		"RU 9-7|us3-cab10-ru7-9-ilo|172.30.19.43||HP",
+		"Unknown|us3-cab10-svr01-bmc|172.30.19.44||Unknown",
+	}, lines); diff != "" {
+		t.Errorf("lines (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{
+		`bmc_targets[4]: hostname: "us3-cab10-{{ lookup('pipe', 'id') }}" is not a host name: '{' is not a letter, digit or hyphen`,
+		`bmc_targets[5]: ip: "172.30.19" is not an IPv4 address`,
+		`bmc_targets[6]: it is not a mapping`,
+	}, got.Unusable); diff != "" {
+		t.Errorf("unusable (-want +got):\n%s", diff)
+	}
+	if len(got.Sources) != 0 {
+		t.Errorf("sources: %q", got.Sources)
+	}
+}
+
+func TestParseRefusesWhatIsNotOurs(t *testing.T) {
+	t.Parallel()
+	const good = "bmc_targets: []\nmetadata:\n  source: keastream\n"
+	if _, err := cabinet.Parse([]byte(good)); err != nil {
+		t.Fatal(err)
+	}
+	for what, data := range map[string]string{
+		"empty":             "",
+		"only a comment":    "# nothing\n",
+		"null":              "---\n",
+		"text":              "hello",
+		"a list":            "- source: keastream\n",
+		"not YAML":          "metadata: {source: keastream\n",
+		"no metadata":       "bmc_targets: []\n",
+		"metadata is text":  "bmc_targets: []\nmetadata: keastream\n",
+		"another writer":    "bmc_targets: []\nmetadata:\n  source: ansible\n",
+		"no writer":         "bmc_targets: []\nmetadata: {}\n",
+		"writer is a list":  "bmc_targets: []\nmetadata:\n  source: [keastream]\n",
+		"targets a mapping": "bmc_targets: {}\nmetadata:\n  source: keastream\n",
+		"a key twice":       "metadata:\n  source: keastream\nmetadata:\n  source: keastream\n",
+		"two writers":       "metadata:\n  source: keastream\n  source: ansible\n",
+		"two documents":     good + "---\n" + good,
+		"a broken second":   good + "---\n{",
+		"odd source":        good + "  kea_sources: ['{{ x }}']\n",
+		"sources are text":  good + "  kea_sources: us3\n",
+	} {
+		if got, err := cabinet.Parse([]byte(data)); !errors.Is(err, cabinet.ErrNotOurs) {
+			t.Errorf("%s: Parse gives %+v, %v, want ErrNotOurs", what, got, err)
+		}
+	}
+}

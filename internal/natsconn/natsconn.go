@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -30,6 +29,9 @@ const (
 	maxPings     = 2
 	// drainTimeout bounds Drain. It is below the 10 s a service has to stop.
 	drainTimeout = 5 * time.Second
+	// See listener.
+	maxReasons = 8
+	logAgain   = time.Minute
 )
 
 // Connect returns a connection that is never given up: it may not be connected
@@ -71,7 +73,7 @@ func (s Settings) Connect(ctx context.Context, service string, log *slog.Logger)
 }
 
 func (s Settings) options(service string, log *slog.Logger) []nats.Option {
-	l := &listener{log: log}
+	l := &listener{log: log, reasons: map[string]bool{}}
 	options := []nats.Option{
 		nats.Name(service),
 		nats.CustomInboxPrefix("_INBOX_" + strings.TrimPrefix(service, "keastream-")),
@@ -117,15 +119,19 @@ func pause(rounds int) time.Duration {
 }
 
 // listener logs what happens to one connection. The client calls it from one
-// goroutine of its own.
+// goroutine of its own, see nats.Options.
 type listener struct {
 	log *slog.Logger
-	// why is the last reason for a failed attempt: the same one is logged once.
-	why atomic.Pointer[string]
+
+	// Failed attempts come twice a second. A reason is logged when it is new
+	// since the last connection, and after that any reason once a minute:
+	// reasons may hold a port that is another one each time.
+	reasons map[string]bool
+	logged  time.Time
 }
 
 func (l *listener) connected(nc *nats.Conn) {
-	l.why.Store(nil)
+	clear(l.reasons)
 	l.log.Info("nats connected", "url", nc.ConnectedUrlRedacted(), "server", nc.ConnectedServerName(), "version", nc.ConnectedServerVersion())
 }
 
@@ -139,13 +145,21 @@ func (l *listener) disconnected(nc *nats.Conn, err error) {
 
 func (l *listener) refused(_ *nats.Conn, err error) {
 	why := err.Error()
-	if before := l.why.Swap(&why); before != nil && *before == why {
+	isNew := len(l.reasons) < maxReasons && !l.reasons[why]
+	if !isNew && time.Since(l.logged) < logAgain {
 		return
 	}
+	l.reasons[why], l.logged = true, time.Now()
 	l.log.Warn("nats connection attempt failed, trying on", "err", err)
 }
 
-func (l *listener) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
+// failed is called for errors that belong to no call, and for each refusal of
+// the user after a loss.
+func (l *listener) failed(nc *nats.Conn, sub *nats.Subscription, err error) {
+	if !nc.IsConnected() {
+		l.refused(nc, err)
+		return
+	}
 	log := l.log
 	if sub != nil {
 		log = log.With("subject", sub.Subject)

@@ -206,36 +206,54 @@ func TestServerRestarts(t *testing.T) {
 	}
 }
 
-// The client's default gives up after the second refusal.
+// The client's default gives up after the second refusal, at the start and later.
 func TestServerRefusesForAWhile(t *testing.T) {
 	t.Parallel()
-	s := serve(t, 0, func(o *server.Options) { o.Username, o.Password = "kea", "of today" })
+	password := func(text string) func(*server.Options) {
+		return func(o *server.Options) { o.Username, o.Password = "kea", text }
+	}
+	s := serve(t, 0, password("of today"))
 	port := portOf(s)
 	log, book := newLog(t)
 	url := "nats://kea:of%20tomorrow@" + s.Addr().String()
 	nc := connect(t, natsconn.Settings{URL: []string{url}}, log)
-	look := time.NewTicker(20 * time.Millisecond)
-	defer look.Stop()
-	for attempts := uint64(0); attempts < 4; <-look.C {
-		v, err := s.Varz(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		attempts = v.TotalConnections
-	}
+	waitForAttempts(t, s, 3)
 	if nc.IsClosed() || nc.IsConnected() {
 		t.Fatalf("status %v", nc.Status())
 	}
 	stop(s)
-	serve(t, port, func(o *server.Options) { o.Username, o.Password = "kea", "of tomorrow" })
+	s = serve(t, port, password("of tomorrow"))
 	book.wait(t, 1, `msg="nats connected"`)
+
+	stop(s)
+	s = serve(t, port, password("of another day"))
+	waitForAttempts(t, s, 3)
+	stop(s)
+	serve(t, port, password("of tomorrow"))
+	book.wait(t, 2, `msg="nats connected"`)
 
 	text := book.String()
 	if strings.Contains(text, "tomorrow") {
 		t.Error("the password is in the log")
 	}
-	if n := strings.Count(text, "Authorization Violation"); n != 1 {
-		t.Errorf("the refusal is logged %d times", n)
+	if n := strings.Count(strings.ToLower(text), "authorization violation"); n != 2 {
+		t.Errorf("the two times of refusal are logged %d times", n)
+	}
+}
+
+func waitForAttempts(t *testing.T, s *server.Server, n uint64) {
+	t.Helper()
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for {
+		v, err := s.Varz(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v.TotalConnections >= n {
+			return
+		}
+		<-look.C
 	}
 }
 

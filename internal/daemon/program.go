@@ -12,7 +12,6 @@ import (
 	"reflect"
 	"runtime"
 	"runtime/debug"
-	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -24,7 +23,9 @@ const (
 	ExitOK = 0
 	// ExitFailed is any failure that is not one of the two below.
 	ExitFailed = 1
-	// ExitSettings means wrong settings: restarting changes nothing.
+	// ExitSettings means wrong settings: starting again changes nothing. But
+	// the Go runtime uses the same number after a panic, so a supervisor should
+	// start again after it too.
 	ExitSettings = 2
 	// ExitDifference means that the program did its work and found a
 	// difference, see [ErrDifference].
@@ -133,23 +134,14 @@ func (d *Daemon) exitCode(ctx context.Context, err error) int {
 }
 
 // Version says what this binary was built from, as far as the Go toolchain
-// wrote it down: module version, commit, "modified" for a changed work tree,
-// and the version of Go.
+// wrote it down: the version of the module, which holds the commit between two
+// releases, and the version of Go.
 func Version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown " + runtime.Version()
 	}
-	parts := []string{cmp.Or(info.Main.Version, "(devel)")}
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			parts = append(parts, s.Value)
-		case s.Key == "vcs.modified" && s.Value == "true":
-			parts = append(parts, "modified")
-		}
-	}
-	return strings.Join(append(parts, info.GoVersion), " ")
+	return cmp.Or(info.Main.Version, "(devel)") + " " + info.GoVersion
 }
 
 // findSettings finds the Settings inside a kong struct.

@@ -265,6 +265,12 @@ func (s *Server) DSN(database, role string) string {
 	return s.dsn(database, role)
 }
 
+func (s *Server) login(role string) *url.Userinfo {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return url.UserPassword(role, s.passwords[role])
+}
+
 func (s *Server) dsn(database, role string) string {
 	u := url.URL{
 		Scheme:   "postgres",

@@ -116,14 +116,15 @@ func newDatabase(t testing.TB, create func(*Server, string) error) (dsn string) 
 }
 
 // As turns a connection string of DB into that for another role: Superuser,
-// Kea, or one made by Role.
+// Kea, or one made by Role. Parameters that were added to it stay.
 func As(t testing.TB, dsn, role string) string {
 	t.Helper()
 	u, err := url.Parse(dsn)
 	if err != nil {
 		t.Fatal("pgtest: not a connection string of DB") // without the text: it has a password
 	}
-	return Shared(t).DSN(u.Path[1:], role)
+	u.User = Shared(t).login(role)
+	return u.String()
 }
 
 // Role makes a role for this test alone that may log in and has no other

@@ -96,7 +96,7 @@ BEGIN
   v_payloads := ARRAY(SELECT keastream.host_payload(TG_OP, c.host_id, c.dhcp_identifier_type, c.dhcp_identifier,
                                                     c.ipv4_address, c.hostname)
                         FROM changed c LIMIT 101);
-  -- A statement without a row, Kea's INSERT … WHERE NOT EXISTS for one, must
+  -- A statement without a row, Kea's INSERT ... WHERE NOT EXISTS for one, must
   -- not take the lock and keep the others from sending.
   IF v_payloads = '{}' THEN
     RETURN NULL;

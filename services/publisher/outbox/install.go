@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -185,15 +187,31 @@ func (o InstallOptions) transaction() string {
 	if channel == "" {
 		channel = DefaultChannel
 	}
-	grantTo, _ := json.Marshal(append([]string{}, o.GrantTo...)) // strings always have a JSON form
 	return strings.Join([]string{
 		"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;",
 		"SET LOCAL keastream.version = " + quote(strconv.Itoa(Version)) + ";",
 		"SET LOCAL keastream.channel = " + quote(channel) + ";",
-		"SET LOCAL keastream.grant_to = " + quote(string(grantTo)) + ";\n",
+		"SET LOCAL keastream.grant_to = " + quote(jsonArray(o.GrantTo)) + ";\n",
 		schemaSQL, functionsSQL, triggersSQL,
 		"COMMIT;\n",
 	}, "\n")
+}
+
+// jsonArray is in ASCII, like the rest of the script: the encoding of the
+// database and that of the client may be any.
+func jsonArray(values []string) string {
+	text, _ := json.Marshal(append([]string{}, values...)) // strings always have a JSON form
+	var ascii strings.Builder
+	for _, r := range string(text) {
+		if r < utf8.RuneSelf {
+			ascii.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			fmt.Fprintf(&ascii, `\u%04x`, unit)
+		}
+	}
+	return ascii.String()
 }
 
 // quote makes an SQL string that means the same with and without

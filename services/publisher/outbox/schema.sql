@@ -10,7 +10,8 @@
 --   TYPE inet (Kea 17 -> 18) stumbles over: no view, no column list and no
 --   WHEN on a trigger, no function with a parsed body (BEGIN ATOMIC).
 --   No string has a backslash: with standard_conforming_strings off, which a
---   session of Kea's may have, it would mean something else.
+--   session of Kea's may have, it would mean something else. All is ASCII: the
+--   database may have any encoding.
 
 SET LOCAL client_min_messages = warning;
 SET LOCAL search_path = pg_catalog, pg_temp;

@@ -46,7 +46,7 @@ fuzz: ## Run each fuzz target for a minute (FUZZTIME=10s)
 	done
 
 .PHONY: demo
-demo: ## Run everything on this machine, with a simulated SOLIDserver (ONCE=1: show it once and end)
+demo: deps build ## Run everything on this machine, with a simulated SOLIDserver (ONCE=1: show it once and end)
 	$(GO) run ./cmd/demo $(if $(ONCE),--once)
 
 .PHONY: deps

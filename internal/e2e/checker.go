@@ -29,7 +29,8 @@ import (
 type Checker struct {
 	// DSN leads to Kea's database, with the right to read Kea's tables.
 	DSN string
-	// NATS is connected to the server that holds the stream.
+	// NATS is connected to the server that holds the stream; nil leaves the
+	// stream out.
 	NATS *nats.Conn
 	// Source is the name of the database in the stream.
 	Source string
@@ -74,7 +75,10 @@ func (c *Checker) Check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	errs := []error{c.checkStream(ctx, hosts)}
+	var errs []error
+	if c.NATS != nil {
+		errs = append(errs, c.checkStream(ctx, hosts))
+	}
 	if c.Records != nil {
 		errs = append(errs, c.checkDNS(hosts)...)
 	}

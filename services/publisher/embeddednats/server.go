@@ -31,8 +31,9 @@ const (
 
 	// The sizes that streams may reserve. They are fixed because nats-server
 	// would else take a part of the disk that is free at this start, and refuse
-	// its own stream after a start with less. The stream bounds itself.
-	maxStore  = 16 << 30
+	// its own stream after a start with less. The stream bounds itself, so the
+	// first one is out of the way of every --stream-max-bytes.
+	maxStore  = 1 << 40
 	maxMemory = 256 << 20
 
 	// lookEvery is how often Run looks whether JetStream is on.

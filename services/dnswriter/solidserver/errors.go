@@ -1,0 +1,126 @@
+package solidserver
+
+import (
+	"cmp"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/keastream/keastream/services/dnswriter/dns"
+)
+
+// Outcome is what is known of a call that did not end well.
+type Outcome int
+
+const (
+	// Unclear: the call may have been carried out, or may still be.
+	Unclear Outcome = iota
+	// NotSent: the call did not reach the appliance.
+	NotSent
+	// Refused: the appliance answered with an error of its own.
+	Refused
+)
+
+// Error is why a call did not end well. It never holds a secret. With
+// errors.Is it is dns.ErrUnclear or dns.ErrRefused according to its Outcome,
+// and dns.ErrUnauthorised with the status 401.
+type Error struct {
+	// Method and Service name the call: "POST", "dns_rr_add".
+	Method, Service string
+	Outcome         Outcome
+	// Status is the HTTP status, 0 if there was no answer.
+	Status int
+	// Errno, Message and Parameter are what the appliance says: number and text
+	// of the error, and the parameter that it complains of. They are for
+	// reading only.
+	Errno, Message, Parameter string
+	// RetryAfter is how long the appliance wants to be left alone, 0 if it says
+	// nothing.
+	RetryAfter time.Duration
+	// Err is the cause when there was no answer, or none that can be read.
+	Err error
+
+	// lost tells that the connection broke before the end of the answer.
+	lost bool
+}
+
+func (e *Error) Error() string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s %s: ", e.Method, e.Service)
+	switch {
+	case e.Status == http.StatusUnauthorized:
+		text.WriteString("SOLIDserver does not accept user and password (status 401)")
+	case e.Status != 0:
+		fmt.Fprintf(&text, "status %d", e.Status)
+	default:
+		text.WriteString("no answer")
+	}
+	if e.Message != "" || e.Errno != "" {
+		fmt.Fprintf(&text, ": %q (errno %s", show(e.Message), cmp.Or(show(e.Errno), "none"))
+		if e.Parameter != "" {
+			fmt.Fprintf(&text, ", parameter %q", show(e.Parameter))
+		}
+		text.WriteString(")")
+	}
+	if e.Err != nil {
+		fmt.Fprintf(&text, ": %v", e.Err)
+	}
+	return text.String()
+}
+
+// show bounds what the other side sent.
+func show(s string) string {
+	const limit = 200
+	if len(s) > limit {
+		return s[:limit] + "…"
+	}
+	return s
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Is makes errors.Is find the sentinels of package dns.
+func (e *Error) Is(target error) bool {
+	switch target {
+	case dns.ErrUnclear:
+		return e.Outcome == Unclear && e.writes()
+	case dns.ErrRefused:
+		return e.Outcome == Refused
+	case dns.ErrUnauthorised:
+		return e.Status == http.StatusUnauthorized
+	default:
+		return false
+	}
+}
+
+// SafeToRetry tells whether the call may be sent again without reading back:
+// nothing was changed by it.
+func (e *Error) SafeToRetry() bool { return e.Outcome != Unclear || !e.writes() }
+
+func (e *Error) writes() bool { return e.Method != http.MethodGet }
+
+// busy are the statuses with which the appliance, or what stands before it,
+// says that the same call may do well a little later.
+func busy() []int {
+	return []int{
+		http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
+		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout,
+	}
+}
+
+// passing tells whether a read may do better a little later. A time-out is not
+// among it: it was long enough.
+func (e *Error) passing() bool { return e.lost || slices.Contains(busy(), e.Status) }
+
+// advise adds the remedy to errors that a person can do something about.
+func advise(err error) error {
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return fmt.Errorf("%w: give the CA that signed SOLIDserver's certificate with --sds-ca, and the host by a name in it", err)
+	}
+	return err
+}

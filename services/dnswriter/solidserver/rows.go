@@ -1,0 +1,236 @@
+package solidserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/keastream/keastream/services/dnswriter/dns"
+)
+
+// pageSize is the number of rows that one call asks for.
+const pageSize = 1000
+
+// wholeZoneAttempts is how often a zone is read from the start when it does not
+// hold still.
+const wholeZoneAttempts = 3
+
+// rrRow is a row of dns_rr_list.
+type rrRow struct {
+	problem
+	ID              text `json:"rr_id"`
+	FullName        text `json:"rr_full_name"`
+	Type            text `json:"rr_type"`
+	Value           text `json:"value1"`
+	TTL             text `json:"ttl"`
+	ClassParameters text `json:"rr_class_parameters"`
+	CreatePending   text `json:"delayed_create_time"`
+	DeletePending   text `json:"delayed_delete_time"`
+	Zone            text `json:"dnszone_name"`
+	Server          text `json:"dns_name"`
+	View            text `json:"dnsview_name"`
+}
+
+// rrColumns are the columns that rrRow reads and all those that are asked for
+// in WHERE and ORDERBY: the API wants these to be selected too.
+func rrColumns() string {
+	return "rr_id,rr_full_name,rr_type,value1,ttl,rr_class_parameters," +
+		"delayed_create_time,delayed_delete_time,dnszone_name,dns_name,dnsview_name"
+}
+
+// errMoved tells that rows came or went while they were read.
+var errMoved = errors.New("rows came or went while they were read")
+
+// allRows returns every row that the clause is true for, of the types that we
+// know, or an error.
+//
+// A list that ends early would make records look as if they were not there. So
+// the rows are counted first, and a list with fewer is not taken. Rows that are
+// added meanwhile do no harm: they get higher ids and come at the end.
+func (s *Scope) allRows(ctx context.Context, clause string) ([]dns.Row, error) {
+	for attempt := 1; ; attempt++ {
+		total, err := s.count(ctx, clause)
+		if err != nil {
+			return nil, err
+		}
+		rows, n, err := s.pages(ctx, clause)
+		if err == nil && n < total {
+			err = fmt.Errorf("%w: %d were counted, %d were listed", errMoved, total, n)
+		}
+		if !errors.Is(err, errMoved) || attempt == wholeZoneAttempts {
+			return rows, err
+		}
+	}
+}
+
+// count asks how many rows the clause is true for.
+func (s *Scope) count(ctx context.Context, clause string) (int, error) {
+	type countRow struct {
+		problem
+		Total text `json:"total"`
+	}
+	const service = "dns_rr_count"
+	result, err := s.client.read(ctx, service, url.Values{"WHERE": {clause}}, 0)
+	if err != nil {
+		return 0, err
+	}
+	rows, err := decodeRows[countRow](result)
+	if err == nil && len(rows) == 0 {
+		return 0, nil
+	}
+	if err == nil && len(rows) > 1 {
+		err = fmt.Errorf("the answer has %d rows, not one", len(rows))
+	}
+	total := 0
+	if err == nil {
+		total, err = strconv.Atoi(string(rows[0].Total))
+	}
+	if err != nil {
+		return 0, getCall(service).unreadable(result, err)
+	}
+	return total, nil
+}
+
+// pages reads page after page and returns the rows of the types that we know,
+// and the number of all.
+//
+// A page may be shorter than was asked for and is no sign of the end. Each page
+// begins with the last row of the one before: if it is another one, then a row
+// was deleted before it, and one would have been passed over.
+func (s *Scope) pages(ctx context.Context, clause string) (rows []dns.Row, n int, err error) {
+	seen := make(map[text]struct{})
+	var last text
+	for {
+		page, err := s.page(ctx, clause, max(0, n-1), 0)
+		if err != nil {
+			return nil, 0, err
+		}
+		if n > 0 {
+			if len(page) == 0 || page[0].ID != last {
+				return nil, 0, errMoved
+			}
+			page = page[1:]
+		}
+		if len(page) == 0 {
+			return rows, n, nil
+		}
+		for _, r := range page {
+			if _, twice := seen[r.ID]; twice {
+				return nil, 0, fmt.Errorf("%w: row %s was listed twice", errMoved, show(string(r.ID)))
+			}
+			seen[r.ID] = struct{}{}
+			if row, known := r.row(); known {
+				rows = append(rows, row)
+			}
+		}
+		n += len(page)
+		last = page[len(page)-1].ID
+	}
+}
+
+// page reads up to pageSize rows, from offset on. The first attempt waits for
+// the admission of ahead more calls.
+func (s *Scope) page(ctx context.Context, clause string, offset, ahead int) ([]rrRow, error) {
+	const service = "dns_rr_list"
+	result, err := s.client.read(ctx, service, url.Values{
+		"SELECT":  {rrColumns()},
+		"WHERE":   {clause},
+		"ORDERBY": {"rr_id"},
+		"limit":   {strconv.Itoa(pageSize)},
+		"offset":  {strconv.Itoa(offset)},
+	}, ahead)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := decodeRows[rrRow](result)
+	for _, row := range rows {
+		// Were a parameter of ours misread, the answer would hold rows that we
+		// did not ask for.
+		if err == nil && (string(row.Server) != s.server || row.ID == "") {
+			err = fmt.Errorf("the answer holds row %q of DNS server %q", show(string(row.ID)), show(string(row.Server)))
+		}
+	}
+	if err != nil {
+		return nil, getCall(service).unreadable(result, err)
+	}
+	return rows, nil
+}
+
+// few returns the rows that a clause is true for that fits few rows: those of
+// one name. One page is all of them, unless it is so large that a server with
+// smaller pages may have held some back.
+func (s *Scope) few(ctx context.Context, clause string, ahead int) ([]dns.Row, error) {
+	page, err := s.page(ctx, clause, 0, ahead)
+	if err != nil {
+		return nil, err
+	}
+	if len(page) >= pageSize/10 {
+		return s.allRows(ctx, clause)
+	}
+	var rows []dns.Row
+	for _, r := range page {
+		if row, known := r.row(); known {
+			rows = append(rows, row)
+		}
+	}
+	return rows, nil
+}
+
+// row returns the row in the terms of package dns, and false if it is of a type
+// that we have nothing to do with.
+//
+// What cannot be read of a row must not keep the others from being read: such a
+// value stays as it is, and a TTL is 0.
+func (r rrRow) row() (dns.Row, bool) {
+	rtype, known := knownType(string(r.Type))
+	if !known {
+		return dns.Row{}, false
+	}
+	value, err := dns.CanonicalValue(rtype, string(r.Value))
+	if err != nil {
+		value = string(r.Value)
+	}
+	ttl, _ := strconv.ParseUint(string(r.TTL), 10, 32)
+	name := dns.CanonicalName(string(r.FullName))
+	return dns.Row{
+		Record:   dns.Record{Name: name, Type: rtype, Value: value, TTL: uint32(ttl)},
+		ID:       string(r.ID),
+		Zone:     dns.CanonicalName(string(r.Zone)),
+		Owner:    r.place().owner(string(r.ClassParameters)),
+		Pending:  delayed(r.CreatePending),
+		Deleting: delayed(r.DeletePending),
+	}, true
+}
+
+func (r rrRow) place() place {
+	rtype, _ := knownType(string(r.Type))
+	return place{
+		server: string(r.Server), view: viewName(r.View),
+		name: dns.CanonicalName(string(r.FullName)), rtype: rtype,
+	}
+}
+
+func knownType(name string) (dns.Type, bool) {
+	for _, t := range dns.Types() {
+		if strings.EqualFold(string(t), name) {
+			return t, true
+		}
+	}
+	return "", false
+}
+
+// viewName returns the name of a view, "" if there is none: the API writes
+// that as #.
+func viewName(view text) string {
+	if view == "#" {
+		return ""
+	}
+	return string(view)
+}
+
+// delayed reads delayed_create_time and delayed_delete_time, which are 0 once
+// the DNS server has what the row says.
+func delayed(t text) bool { return t != "" && t != "0" }

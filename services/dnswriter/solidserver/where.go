@@ -1,0 +1,70 @@
+package solidserver
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// A column is a column of the classic API. It is a constant, always.
+type column string
+
+const (
+	colServer   column = "dns_name"
+	colZone     column = "dnszone_name"
+	colFullName column = "rr_full_name"
+	colType     column = "rr_type"
+)
+
+// maxLiteral is the greatest length of a value in a clause: a DNS name has at
+// most 253 characters (RFC 1035), names of the appliance's objects 128.
+const maxLiteral = 255
+
+// errLiteral marks a value that must not stand in a WHERE clause.
+var errLiteral = errors.New("cannot be asked for")
+
+// A condition compares a column with a value.
+type condition struct {
+	column column
+	value  string
+}
+
+// where makes the WHERE clause that is true for the rows in which all columns
+// have their values. The appliance evaluates it as SQL, so this is the only
+// place where one is made.
+//
+// A value with control characters, characters outside of ASCII, backslashes or
+// percent signs is refused: no name that we ask for has them, and what the
+// database behind the API makes of them is not documented. Quotes are doubled.
+// There is no pattern matching.
+func where(conditions ...condition) (string, error) {
+	var clause strings.Builder
+	for i, c := range conditions {
+		if err := checkLiteral(c.value); err != nil {
+			return "", fmt.Errorf("%s %.80q: %w", c.column, c.value, err)
+		}
+		if i > 0 {
+			clause.WriteString(" AND ")
+		}
+		clause.WriteString(string(c.column))
+		clause.WriteString("='")
+		clause.WriteString(strings.ReplaceAll(c.value, "'", "''"))
+		clause.WriteString("'")
+	}
+	return clause.String(), nil
+}
+
+func checkLiteral(value string) error {
+	switch {
+	case value == "":
+		return fmt.Errorf("an empty value %w", errLiteral)
+	case len(value) > maxLiteral:
+		return fmt.Errorf("a value of more than %d characters %w", maxLiteral, errLiteral)
+	}
+	for i := range len(value) {
+		if c := value[i]; c < ' ' || c > '~' || c == '\\' || c == '%' {
+			return fmt.Errorf("a value with %q %w", rune(c), errLiteral)
+		}
+	}
+	return nil
+}

@@ -2,6 +2,7 @@ package events
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,9 +50,10 @@ type Publication struct {
 // returns their stream sequences in the same order. The rows must be distinct.
 //
 // A sequence of 0 means that the change is not known to be stored; the error
-// then tells why, for the first of them. It is ErrConflict, ErrUnclear, the
-// server's refusal (a *jetstream.APIError, for instance of a full stream) or
-// the error of Encode. A failure of one change does not undo the others.
+// then tells why, for one of them. It is ErrConflict, ErrUnclear, the server's
+// refusal (a *jetstream.APIError, for instance of a full stream) or the error of
+// Encode. A refusal of one change keeps none of the others from being stored;
+// after an unclear outcome the rest is not tried.
 func (s *Stream) Publish(ctx context.Context, changes []Publication) ([]uint64, error) {
 	messages := make([]message, len(changes))
 	for i, p := range changes {
@@ -69,15 +71,18 @@ func (s *Stream) Publish(ctx context.Context, changes []Publication) ([]uint64, 
 			messages[i].ttl = s.tombstoneTTL
 		}
 	}
-	sequences := make([]uint64, 0, len(changes))
+	sequences := make([]uint64, len(changes))
+	var refused error
+	rest := sequences
 	for chunk := range chunks(messages) {
-		stored, err := s.putChunk(ctx, chunk)
-		sequences = append(sequences, stored...)
-		if err != nil {
-			return append(sequences, make([]uint64, len(changes)-len(sequences))...), err
+		err := s.putChunk(ctx, chunk, rest[:len(chunk)])
+		rest = rest[len(chunk):]
+		if errors.Is(err, ErrUnclear) {
+			return sequences, err
 		}
+		refused = cmp.Or(refused, err)
 	}
-	return sequences, nil
+	return sequences, refused
 }
 
 // PublishHeartbeat stores a heartbeat over the message with sequence expect
@@ -131,26 +136,32 @@ func chunks(messages []message) func(yield func([]message) bool) {
 // putChunk stores messages of distinct subjects: many in one atomic batch, few
 // side by side. A batch whose outcome is bad or unknown is gone through one by
 // one, which finds out what is stored.
-func (s *Stream) putChunk(ctx context.Context, messages []message) ([]uint64, error) {
+func (s *Stream) putChunk(ctx context.Context, messages []message, sequences []uint64) error {
 	if len(messages) >= batchMin {
-		if sequences, err := s.putBatch(ctx, messages); err == nil {
-			return sequences, nil
+		if err := s.putBatch(ctx, messages, sequences); err == nil {
+			return nil
 		}
 	}
-	sequences := make([]uint64, len(messages))
+	refusals := make([]error, len(messages))
 	p := pool.New().WithContext(ctx).WithMaxGoroutines(window).WithCancelOnError().WithFirstError()
 	for i, m := range messages {
-		p.Go(func(ctx context.Context) error {
-			seq, err := s.put(ctx, m)
-			sequences[i] = seq
-			return err
+		p.Go(func(ctx context.Context) (err error) {
+			sequences[i], err = s.put(ctx, m)
+			if errors.Is(err, ErrUnclear) {
+				return err // the server is away: the others need not find out, too
+			}
+			refusals[i] = err
+			return nil
 		})
 	}
-	return sequences, p.Wait()
+	if err := p.Wait(); err != nil {
+		return err
+	}
+	return cmp.Or(refusals...)
 }
 
 // putBatch stores all messages or none.
-func (s *Stream) putBatch(ctx context.Context, messages []message) ([]uint64, error) {
+func (s *Stream) putBatch(ctx context.Context, messages []message, sequences []uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	msgs := make([]*nats.Msg, len(messages))
@@ -159,14 +170,13 @@ func (s *Stream) putBatch(ctx context.Context, messages []message) ([]uint64, er
 	}
 	ack, err := jetstreamext.PublishMsgBatch(ctx, s.js, msgs)
 	if err != nil {
-		return nil, fmt.Errorf("publish a batch of %d: %w", len(messages), err)
+		return fmt.Errorf("publish a batch of %d: %w", len(messages), err)
 	}
 	// The messages of a batch lie side by side; the acknowledgement names the last.
-	sequences := make([]uint64, len(messages))
 	for i := range sequences {
 		sequences[i] = ack.Sequence - uint64(len(messages)-1-i)
 	}
-	return sequences, nil
+	return nil
 }
 
 // put stores one message. After an attempt that was refused or whose outcome

@@ -208,8 +208,18 @@ func TestFullStreamKeepsWhatItHas(t *testing.T) {
 	if got := replay(t, s); len(got.Hosts) != len(known) {
 		t.Errorf("%d rows were acknowledged, %d are there", len(known), len(got.Hosts))
 	}
-	if _, err := s.Publish(t.Context(), []events.Publication{{Change: change(events.Update, 0, "b"), Expect: known[0]}}); err != nil {
-		t.Errorf("an update on a full stream: %v", err)
+	// In one call with many that are refused, and behind them.
+	var pubs []events.Publication
+	for id := range int64(70) {
+		pubs = append(pubs, events.Publication{Change: change(events.Insert, 5000+id, "a")})
+	}
+	pubs = append(pubs, events.Publication{Change: change(events.Update, 0, "b"), Expect: known[0]})
+	seqs, err := s.Publish(t.Context(), pubs)
+	if _, refused := errors.AsType[*jetstream.APIError](err); !refused || seqs[70] == 0 {
+		t.Errorf("an update on a full stream got sequence %d; the error of the call is %v", seqs[70], err)
+	}
+	if got := replay(t, s).Hosts[0].Change.Reservation.Hostname; got != "b" {
+		t.Errorf("after the update host 0 is %q", got)
 	}
 }
 

@@ -57,6 +57,9 @@ func (v runVerb) Validate() error {
 
 // Run runs the service until ctx ends.
 func (v *runVerb) Run(ctx context.Context, d *daemon.Daemon, c *cli) error {
+	// First of all: until somebody listens, the signal ends the process.
+	compareNow := forwardSignal(ctx)
+
 	var tasks []daemon.Task
 	if v.Embedded.Embedded {
 		// Before everything and until after everything: the consumers need it even
@@ -76,7 +79,6 @@ func (v *runVerb) Run(ctx context.Context, d *daemon.Daemon, c *cli) error {
 	}
 	defer conn.Close()
 
-	compareNow := make(chan struct{}, 1)
 	r := &relay.Relay{
 		Connect: c.Database.connect,
 		NATS:    conn,
@@ -88,31 +90,33 @@ func (v *runVerb) Run(ctx context.Context, d *daemon.Daemon, c *cli) error {
 		Phase: d.Status,
 	}
 	d.Ready("relay", r.Ready)
-	tasks = append(tasks,
-		daemon.Task{Name: "relay", Run: func(ctx context.Context) error {
-			if err := r.Run(ctx); err != nil || ctx.Err() != nil {
-				return err
-			}
-			return daemon.ErrDone
-		}},
-		daemon.Task{Name: "signals", Run: func(ctx context.Context) error { return forwardSignal(ctx, compareNow) }})
+	tasks = append(tasks, daemon.Task{Name: "relay", Run: func(ctx context.Context) error {
+		if err := r.Run(ctx); err != nil || ctx.Err() != nil {
+			return err
+		}
+		return daemon.ErrDone
+	}})
 	return d.Run(ctx, tasks...)
 }
 
-// forwardSignal turns SIGUSR1 into a wish for a comparison.
-func forwardSignal(ctx context.Context, compareNow chan<- struct{}) error {
+// forwardSignal turns SIGUSR1 into a wish for a comparison, until ctx ends.
+func forwardSignal(ctx context.Context) <-chan struct{} {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGUSR1)
-	defer signal.Stop(signals)
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-signals:
+	wishes := make(chan struct{}, 1)
+	go func() { // ends with ctx, which ends before the process does
+		defer signal.Stop(signals)
+		for {
 			select {
-			case compareNow <- struct{}{}:
-			default: // one is asked for already
+			case <-ctx.Done():
+				return
+			case <-signals:
+				select {
+				case wishes <- struct{}{}:
+				default: // one is asked for already
+				}
 			}
 		}
-	}
+	}()
+	return wishes
 }

@@ -1,7 +1,6 @@
 package solidserver_test
 
 import (
-	"cmp"
 	"context"
 	"log/slog"
 	"os"
@@ -45,11 +44,13 @@ func source(text string) secrets.Source {
 	return func(context.Context) (secrets.Value, error) { return secrets.New(text), nil }
 }
 
-// open makes a client of the simulator. Of the config, only what differs from
-// the usual needs to be set.
+// open makes a client of the simulator, or of the Host in the config. Only what
+// differs from the usual needs to be set.
 func open(t testing.TB, sim *solidsim.Sim, cfg solidserver.Config) *solidserver.Client {
 	t.Helper()
-	cfg.Host = cmp.Or(cfg.Host, sim.Addr())
+	if cfg.Host == "" {
+		cfg.Host = sim.Addr()
+	}
 	if cfg.Username == nil {
 		cfg.Username, cfg.Password = source(user), source(password)
 	}

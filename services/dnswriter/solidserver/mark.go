@@ -39,10 +39,14 @@ type place struct {
 }
 
 // digest is written onto every row of ours, so what it is made of never
-// changes.
+// changes: each part with its length before it, so that no two places are
+// written the same.
 func (p place) digest() string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "keastream %q %q %q %q", p.server, p.view, p.name, p.rtype))
-	return hex.EncodeToString(sum[:16])
+	hash := sha256.New()
+	for _, part := range []string{managedBy, p.server, p.view, p.name, string(p.rtype)} {
+		fmt.Fprintf(hash, "%d:%s,", len(part), part)
+	}
+	return hex.EncodeToString(hash.Sum(nil)[:16])
 }
 
 // mark returns the value of rr_class_parameters for a row of ours.

@@ -60,8 +60,11 @@ func (s *Scope) allRows(ctx context.Context, clause string) ([]dns.Row, error) {
 		if err == nil && n < total {
 			err = fmt.Errorf("%w: %d were counted, %d were listed", errMoved, total, n)
 		}
+		if err == nil {
+			return rows, nil
+		}
 		if !errors.Is(err, errMoved) || attempt == wholeZoneAttempts {
-			return rows, err
+			return nil, err
 		}
 	}
 }
@@ -193,7 +196,10 @@ func (r rrRow) row() (dns.Row, bool) {
 	if err != nil {
 		value = string(r.Value)
 	}
-	ttl, _ := strconv.ParseUint(string(r.TTL), 10, 32)
+	ttl, err := strconv.ParseUint(string(r.TTL), 10, 32)
+	if err != nil {
+		ttl = 0
+	}
 	name := dns.CanonicalName(string(r.FullName))
 	return dns.Row{
 		Record:   dns.Record{Name: name, Type: rtype, Value: value, TTL: uint32(ttl)},

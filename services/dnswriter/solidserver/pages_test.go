@@ -1,0 +1,263 @@
+package solidserver_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/keastream/keastream/services/dnswriter/dns"
+	"github.com/keastream/keastream/services/dnswriter/solidserver"
+	"github.com/keastream/keastream/solidsim"
+)
+
+// fill puts n records into the internal server, and as many others that are
+// not to be read.
+func fill(t *testing.T, sim *solidsim.Sim, n int) {
+	t.Helper()
+	for i := range n {
+		r := solidsim.Record{Name: fmt.Sprintf("h%d.site.com", i), Type: "A", Value: fmt.Sprintf("10.1.%d.%d", i/250, i%250), TTL: 600}
+		add(t, sim, r)
+		if err := sim.Add(solidsim.ExternalServer, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// checkWhole checks that the rows are h0 to h(n-1), each once.
+func checkWhole(t *testing.T, rows []dns.Row, n int) {
+	t.Helper()
+	names := make(map[string]bool)
+	for _, row := range rows {
+		names[row.Name] = true
+	}
+	for i := range n {
+		if name := fmt.Sprintf("h%d.site.com", i); !names[name] {
+			t.Fatalf("%s is missing; %d rows", name, len(rows))
+		}
+	}
+	if len(rows) != n || len(names) != n {
+		t.Fatalf("%d rows of %d names, want %d", len(rows), len(names), n)
+	}
+}
+
+func TestPages(t *testing.T) {
+	t.Parallel()
+	sim, s := scope(t)
+	if rows, err := s.Records(t.Context(), site); err != nil || len(rows) > 0 {
+		t.Fatalf("an empty zone: %v, %v", rows, err)
+	}
+	const n = 2500
+	fill(t, sim, n)
+	add(t, sim, solidsim.Record{Name: "t.site.com", Type: "TXT", Value: "counted, but not returned"})
+	sim.ResetCalls()
+	rows, err := s.Records(t.Context(), site)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkWhole(t, rows, n)
+	// Each page after the first has 999 new rows; the last has none.
+	calls := sim.Calls()
+	if lists, counts := calls.ByService["GET dns_rr_list"], calls.ByService["GET dns_rr_count"]; lists != 4 || counts != 1 || calls.Total != 6 {
+		t.Errorf("%d lists, %d counts, %d calls in all", lists, counts, calls.Total)
+	}
+}
+
+// smallPages is a real server before the simulator that gives fewer rows than
+// are asked for, which the API may do.
+func smallPages(t *testing.T, sim *solidsim.Sim, size int) *solidserver.Client {
+	t.Helper()
+	target, err := url.Parse(sim.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig.RootCAs = sim.CertPool()
+	t.Cleanup(transport.CloseIdleConnections)
+	server := httptest.NewTLSServer(&httputil.ReverseProxy{
+		Transport: transport,
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			if query := r.Out.URL.Query(); query.Get("limit") != "" {
+				query.Set("limit", fmt.Sprint(size))
+				r.Out.URL.RawQuery = query.Encode()
+			}
+		},
+	})
+	t.Cleanup(server.Close)
+	return open(t, sim, solidserver.Config{Host: server.URL, Insecure: true})
+}
+
+func TestShortPagesAreNotTheEnd(t *testing.T) {
+	t.Parallel()
+	sim := start(t)
+	fill(t, sim, 50)
+	for _, size := range []int{2, 7, 49, 50, 51} {
+		rows, err := smallPages(t, sim, size).Scope("internal", solidsim.InternalServer, []string{site}).Records(t.Context(), site)
+		if err != nil {
+			t.Fatalf("pages of %d: %v", size, err)
+		}
+		checkWhole(t, rows, 50)
+	}
+	// A page of one row cannot be told from the end, but the count can.
+	_, err := smallPages(t, sim, 1).Scope("internal", solidsim.InternalServer, []string{site}).Records(t.Context(), site)
+	if err == nil || !strings.Contains(err.Error(), "50 were counted, 1 were listed") {
+		t.Errorf("pages of 1: %v", err)
+	}
+}
+
+// A name with very many rows is read to the end, too.
+func TestLookupOfManyRows(t *testing.T) {
+	t.Parallel()
+	sim := start(t)
+	const n = 150
+	for i := range n {
+		add(t, sim, solidsim.Record{Name: host, Type: "A", Value: fmt.Sprintf("10.0.0.%d", i)})
+	}
+	s := smallPages(t, sim, 100).Scope("internal", solidsim.InternalServer, []string{site})
+	if rows := lookup(t, s, host); len(rows) != n {
+		t.Errorf("%d rows, want %d", len(rows), n)
+	}
+}
+
+func TestPagesThatFail(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		service, offset string
+		fault           solidsim.Fault
+	}{
+		"a page in the middle":        {"dns_rr_list", "999", solidsim.Fault{Status: http.StatusBadRequest}},
+		"an end that comes too early": {"dns_rr_list", "999", solidsim.Fault{Status: http.StatusNoContent}},
+		"an empty list":               {"dns_rr_list", "999", solidsim.Fault{Status: http.StatusOK, Body: "[]"}},
+		"no rows at all":              {"dns_rr_list", "0", solidsim.Fault{Status: http.StatusNoContent}},
+		"the count":                   {"dns_rr_count", "", solidsim.Fault{Status: http.StatusBadRequest}},
+		"a larger count":              {"dns_rr_count", "", solidsim.Fault{Status: http.StatusOK, Body: `[{"errno":"0","total":"1201"}]`}},
+		"a count of no form":          {"dns_rr_count", "", solidsim.Fault{Status: http.StatusOK, Body: `[{"errno":"0","total":"many"}]`}},
+		"two counts":                  {"dns_rr_count", "", solidsim.Fault{Status: http.StatusOK, Body: `[{"total":"1"},{"total":"2"}]`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sim, s := scope(t)
+			fill(t, sim, 1200)
+			sim.SetFaults(func(_ context.Context, c solidsim.Call) solidsim.Fault {
+				if c.Service == test.service && c.Params["offset"] == test.offset {
+					return test.fault
+				}
+				return solidsim.Fault{}
+			})
+			if rows, err := s.Records(t.Context(), site); err == nil || len(rows) > 0 {
+				t.Errorf("%d rows, error %v", len(rows), err)
+			}
+		})
+	}
+}
+
+// Rows come and go while the zone is read. No row that was there all the time
+// may be missing from the result.
+func TestZoneThatMoves(t *testing.T) {
+	t.Parallel()
+	first := solidsim.Record{Name: "h0.site.com", Type: "A", Value: "10.1.0.0", TTL: 600}
+	last := solidsim.Record{Name: "h1499.site.com", Type: "A", Value: "10.1.5.249", TTL: 600}
+	for name, test := range map[string]struct {
+		move    func(t *testing.T, sim *solidsim.Sim)
+		missing string
+	}{
+		"a row that was read goes":     {func(t *testing.T, sim *solidsim.Sim) { remove(t, sim, first) }, first.Name},
+		"a row that was not read goes": {func(t *testing.T, sim *solidsim.Sim) { remove(t, sim, last) }, last.Name},
+		"a row that was read gets another id": {func(t *testing.T, sim *solidsim.Sim) {
+			remove(t, sim, first)
+			add(t, sim, first)
+		}, ""},
+		"a row comes": {func(t *testing.T, sim *solidsim.Sim) {
+			add(t, sim, solidsim.Record{Name: "new.site.com", Type: "A", Value: "10.0.0.1"})
+		}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sim, s := scope(t)
+			fill(t, sim, 1500)
+			var moved atomic.Bool
+			sim.SetFaults(func(_ context.Context, c solidsim.Call) solidsim.Fault {
+				if c.Service == "dns_rr_list" && c.Params["offset"] == "999" && !moved.Swap(true) {
+					test.move(t, sim)
+				}
+				return solidsim.Fault{}
+			})
+			rows, err := s.Records(t.Context(), site)
+			if err != nil {
+				t.Fatal(err)
+			}
+			names := make(map[string]int)
+			for _, row := range rows {
+				names[row.Name]++
+			}
+			for i := range 1500 {
+				if name := fmt.Sprintf("h%d.site.com", i); name != test.missing && names[name] != 1 {
+					t.Errorf("%s is there %d times", name, names[name])
+				}
+			}
+		})
+	}
+}
+
+func TestZoneThatNeverHoldsStill(t *testing.T) {
+	t.Parallel()
+	sim, s := scope(t)
+	fill(t, sim, 1200)
+	var next atomic.Int64
+	sim.SetFaults(func(_ context.Context, c solidsim.Call) solidsim.Fault {
+		if c.Service == "dns_rr_list" && c.Params["offset"] == "999" {
+			i := next.Add(1)
+			remove(t, sim, solidsim.Record{Name: fmt.Sprintf("h%d.site.com", i), Type: "A", Value: fmt.Sprintf("10.1.0.%d", i)})
+		}
+		return solidsim.Fault{}
+	})
+	rows, err := s.Records(t.Context(), site)
+	if err == nil || len(rows) > 0 || errors.Is(err, dns.ErrUnclear) {
+		t.Errorf("%d rows, error %v", len(rows), err)
+	}
+	if n := sim.Calls().ByService["GET dns_rr_count"]; n != 3 {
+		t.Errorf("the zone was read %d times", n)
+	}
+}
+
+func TestRowsThatCannotBeReadDoNotHideOthers(t *testing.T) {
+	t.Parallel()
+	sim, s := scope(t)
+	const row = `{"rr_id":%d,"rr_type":%q,"rr_full_name":%q,"value1":%q,"ttl":%q,"dnszone_name":"site.com","dnsview_name":"#","dns_name":"` + solidsim.InternalServer + `"}`
+	body := "[" + strings.Join([]string{
+		fmt.Sprintf(row, 1, "a", "A.Site.com.", "10.0.0.1", "60"),
+		fmt.Sprintf(row, 2, "A", "odd.site.com", "garbage", "-1"),
+		fmt.Sprintf(row, 3, "WKS", "w.site.com", "x", "1"),
+		fmt.Sprintf(row, 4, "A", "", "", "99999999999"),
+	}, ",") + "]"
+	sim.SetFaults(func(_ context.Context, c solidsim.Call) solidsim.Fault {
+		switch {
+		case c.Service == "dns_rr_count":
+			return solidsim.Fault{Status: http.StatusNoContent}
+		case c.Params["offset"] == "0" && c.Service == "dns_rr_list":
+			return solidsim.Fault{Status: http.StatusOK, Body: body}
+		case c.Service == "dns_rr_list":
+			return solidsim.Fault{Status: http.StatusOK, Body: "[" + fmt.Sprintf(row, 4, "A", "", "", "") + "]"}
+		}
+		return solidsim.Fault{}
+	})
+	rows, err := s.Records(t.Context(), site)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, row := range rows {
+		got = append(got, row.String())
+	}
+	if want := []string{"a.site.com 60 A 10.0.0.1", "odd.site.com 0 A garbage", " 0 A "}; !slices.Equal(got, want) {
+		t.Errorf("rows are %q, want %q", got, want)
+	}
+}

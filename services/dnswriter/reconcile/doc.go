@@ -1,0 +1,37 @@
+// Package reconcile makes the records of one scope, a DNS server with some
+// zones, equal to what the reservations of a View ask for.
+//
+// # How it is put together
+//
+//   - [Plan] is pure: what is wanted and what DNS has go in, steps and conflicts
+//     come out, sorted. Everything that writes goes through it.
+//   - index knows which reservations speak of which name, cache knows the rows
+//     of the zones. Both are in memory only and are built anew at each start.
+//   - queue hands names to the workers. A name is the unit of work, and it is a
+//     lane: one worker at a time, and once more when something came meanwhile.
+//   - A worker ([Reconciler.Run]) derives what is wanted of its name at that
+//     moment, plans, takes the steps, and plans again until nothing is left.
+//   - A check reads the zones whole and puts every name with a difference into
+//     the same queue, at a lower priority than events. It runs at the start and
+//     every Config.Sweep, so recovery and normal work are the same code.
+//
+// # What happens when
+//
+//	event ──> index ──> queue ──> worker: plan, write, read back, plan again
+//	                      ▲                 │ unclear or out of date
+//	check, every Sweep ───┘◄────────────────┘ read the name, plan again, later
+//
+// Additions and changes are made at once. A removal waits for its proof, which
+// heartbeats bring: see hold.
+//
+// # When something fails
+//
+//   - A step that failed is never just repeated: its name is read first, and
+//     planned anew from what is there.
+//   - A name whose step was refused waits alone, up to 5 minutes. A name that
+//     failed because the server is away waits up to 15 s. When several calls in
+//     a row failed so, one worker tries on alone; when it succeeds, all names
+//     that waited for the server go on.
+//   - A crash at any point leaves a row with our mark, which the next check
+//     judges like any other, or no row.
+package reconcile

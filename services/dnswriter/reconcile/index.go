@@ -1,0 +1,207 @@
+package reconcile
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"net/netip"
+	"slices"
+
+	"github.com/keastream/keastream/pkg/events"
+	"github.com/keastream/keastream/services/dnswriter/dns"
+)
+
+// PrivateAddress parks a reservation in a scope that shows public addresses
+// only.
+const PrivateAddress dns.Reason = "private_address"
+
+// index finds the reservations of a View that speak of a name. It holds keys
+// only: what they say is read from the View at the moment of asking, so an
+// answer is never older than the View. It is not safe for concurrent use.
+type index struct {
+	view       *events.View
+	zones      dns.Zones
+	ttl        uint32
+	publicOnly bool
+
+	claimants map[string][]events.Key // by owner name
+	occupants map[slot][]events.Key
+	parked    map[events.Key]*dns.ParkedError
+	claiming  int // reservations that ask for a record
+}
+
+// slot is a place that Kea gives to one reservation at a time, see
+// events.Reservation.SameDevice. Two of them in one slot are the halves of a
+// change, even if they have different names.
+type slot struct {
+	source, kind, identifier string
+	family                   int
+	subnet                   int64
+}
+
+func slots(r events.Reservation) (all []slot) {
+	if r.Subnet4 != nil {
+		all = append(all, slot{r.Source, r.IdentifierType, r.Identifier, 4, *r.Subnet4})
+	}
+	if r.Subnet6 != nil {
+		all = append(all, slot{r.Source, r.IdentifierType, r.Identifier, 6, *r.Subnet6})
+	}
+	return all
+}
+
+func newIndex(view *events.View, zones dns.Zones, ttl uint32, publicOnly bool) *index {
+	return &index{
+		view: view, zones: zones, ttl: ttl, publicOnly: publicOnly,
+		claimants: make(map[string][]events.Key),
+		occupants: make(map[slot][]events.Key),
+		parked:    make(map[events.Key]*dns.ParkedError),
+	}
+}
+
+// claims returns what a reservation asks for. The error is a *dns.ParkedError.
+func (x *index) claims(r events.Reservation) ([]dns.Claim, error) {
+	claims, err := x.zones.ForReservation(r, x.ttl)
+	if err != nil || !x.publicOnly {
+		return claims, err
+	}
+	for _, c := range claims {
+		if addr, err := netip.ParseAddr(c.Record.Value); err == nil && (addr.IsPrivate() || addr.IsLinkLocalUnicast()) {
+			return nil, &dns.ParkedError{Host: r.Key(), Reason: PrivateAddress, Detail: fmt.Sprintf(
+				"%s is private (RFC 1918, RFC 4193) or link-local and must not be seen outside; give the reservation a public address or none", addr)}
+		}
+	}
+	return claims, nil
+}
+
+// apply takes in a difference. It returns the names of which something else may
+// be wanted now: those of both states, and those of other reservations of the
+// same device, which the row may replace.
+func (x *index) apply(d events.Difference) []string {
+	var names []string
+	if d.Before != nil {
+		names = append(names, x.remove(*d.Before)...)
+	}
+	if d.After != nil {
+		names = append(names, x.add(*d.After)...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func (x *index) add(r events.Reservation) []string {
+	key := r.Key()
+	names := x.neighbours(r)
+	for _, s := range slots(r) {
+		x.occupants[s] = append(x.occupants[s], key)
+	}
+	claims, err := x.claims(r)
+	if parked, ok := errors.AsType[*dns.ParkedError](err); ok {
+		x.parked[key] = parked
+		return names
+	}
+	if len(claims) > 0 {
+		x.claiming++
+	}
+	for _, name := range ownerNames(claims) {
+		x.claimants[name] = append(x.claimants[name], key)
+		names = append(names, name)
+	}
+	return names
+}
+
+func (x *index) remove(r events.Reservation) []string {
+	key := r.Key()
+	for _, s := range slots(r) {
+		without(x.occupants, s, key)
+	}
+	delete(x.parked, key)
+	names := x.neighbours(r)
+	claims, _ := x.claims(r) // a parked one was never added
+	if len(claims) > 0 {
+		x.claiming--
+	}
+	for _, name := range ownerNames(claims) {
+		without(x.claimants, name, key)
+		names = append(names, name)
+	}
+	return names
+}
+
+// neighbours returns the names of the other rows in the slots of r.
+func (x *index) neighbours(r events.Reservation) (names []string) {
+	for _, s := range slots(r) {
+		for _, key := range x.occupants[s] {
+			if other, ok := x.live(key); ok && key != r.Key() {
+				claims, _ := x.claims(other)
+				names = append(names, ownerNames(claims)...)
+			}
+		}
+	}
+	return names
+}
+
+func ownerNames(claims []dns.Claim) []string {
+	names := make([]string, len(claims))
+	for i, c := range claims {
+		names[i] = c.Record.Name
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func without[K comparable](m map[K][]events.Key, k K, key events.Key) {
+	i := slices.Index(m[k], key)
+	if i < 0 {
+		return
+	}
+	if rest := slices.Delete(m[k], i, i+1); len(rest) > 0 {
+		m[k] = rest
+	} else {
+		delete(m, k)
+	}
+}
+
+func (x *index) live(key events.Key) (events.Reservation, bool) {
+	c, ok := x.view.Last(key)
+	return c.Reservation, ok && !c.Deleted()
+}
+
+// want returns what is wanted of a name, by the View of this moment.
+func (x *index) want(name string) Want {
+	sets, conflicts := dns.Desired(x.claimsOf(name))
+	return Want{Sets: sets, Conflicts: conflicts}
+}
+
+func (x *index) claimsOf(name string) iter.Seq[dns.Claim] {
+	return func(yield func(dns.Claim) bool) {
+		for _, key := range x.claimants[name] {
+			r, ok := x.live(key)
+			if !ok || x.replaced(r) {
+				continue
+			}
+			claims, _ := x.claims(r)
+			for _, c := range claims {
+				if c.Record.Name == name && !yield(c) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// replaced tells whether a later row of the same device has taken the place of
+// r.
+func (x *index) replaced(r events.Reservation) bool {
+	group := []events.Reservation{r}
+	for _, s := range slots(r) {
+		for _, key := range x.occupants[s] {
+			if other, ok := x.live(key); ok && key != r.Key() {
+				group = append(group, other)
+			}
+		}
+	}
+	if len(group) == 1 {
+		return false
+	}
+	return !slices.ContainsFunc(events.Current(group), func(c events.Reservation) bool { return c.Key() == r.Key() })
+}

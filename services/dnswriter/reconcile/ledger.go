@@ -1,0 +1,160 @@
+package reconcile
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/keastream/keastream/services/dnswriter/dns"
+)
+
+// ledger is what a Reconciler tells of itself: it says once that something has
+// come up and once that it is over, and counts in between. It is guarded by the
+// Reconciler's mutex.
+type ledger struct {
+	metrics   scoped
+	tallies   map[tallied]Tally
+	conflicts map[string][]*dispute // by name
+	failing   map[string]bool       // names that are tried again
+
+	made    counts // by the running check
+	total   counts // since the start
+	checked bool   // a check of all zones has succeeded
+	// unread says of zones why the last reading failed.
+	unread map[string]error
+	// away says why the server does not answer, awaySince since when.
+	away      error
+	awaySince time.Time
+}
+
+type tallied struct {
+	name  string
+	rtype dns.Type
+}
+
+// dispute is a conflict that was found.
+type dispute struct {
+	Conflict
+	since  time.Time
+	raised bool
+}
+
+// counts are changes that were accepted.
+type counts struct{ created, updated, removed int }
+
+func (c *counts) add(op Op) {
+	switch op {
+	case Create:
+		c.created++
+	case Update:
+		c.updated++
+	case Remove:
+		c.removed++
+	}
+}
+
+func newLedger(metrics scoped) ledger {
+	return ledger{
+		metrics:   metrics,
+		tallies:   make(map[tallied]Tally),
+		conflicts: make(map[string][]*dispute),
+		failing:   make(map[string]bool),
+		unread:    make(map[string]error),
+	}
+}
+
+// enter takes note of the plan of one name.
+func (r *Reconciler) enter(ctx context.Context, name string, changes Changes) {
+	for _, rtype := range dns.Types() {
+		if managed(rtype) {
+			r.tally(tallied{name, rtype}, changes.Tallies[rtype])
+		}
+	}
+	before := r.conflicts[name]
+	var now []*dispute
+	for _, c := range changes.Conflicts {
+		i := slices.IndexFunc(before, func(d *dispute) bool { return d.Equal(c) })
+		if i >= 0 {
+			now = append(now, before[i])
+		} else {
+			now = append(now, &dispute{Conflict: c, since: time.Now()})
+		}
+	}
+	for _, d := range before {
+		if !slices.Contains(now, d) && d.raised {
+			r.metrics.conflict(d.Kind, -1)
+			r.log.InfoContext(ctx, "conflict is over", "name", d.Name, "type", string(d.Type), "kind", string(d.Kind))
+		}
+	}
+	if len(now) == 0 {
+		delete(r.conflicts, name)
+		return
+	}
+	r.conflicts[name] = now
+}
+
+func (l *ledger) tally(key tallied, t Tally) {
+	if t == l.tallies[key] {
+		return
+	}
+	l.metrics.tally(key.rtype, l.tallies[key], t)
+	if t == (Tally{}) {
+		delete(l.tallies, key)
+		return
+	}
+	l.tallies[key] = t
+}
+
+// raise tells of the conflicts that have come up. Those between reservations
+// have to last for the hold-down: they also appear while somebody gives a name
+// from one device to another.
+func (r *Reconciler) raise(ctx context.Context, now time.Time) {
+	for _, disputes := range r.conflicts {
+		for _, d := range disputes {
+			if d.raised || d.Kind == Claimants && now.Sub(d.since) < r.cfg.HoldDown {
+				continue
+			}
+			d.raised = true
+			r.metrics.conflict(d.Kind, 1)
+			r.log.WarnContext(ctx, "conflict: the name is left as it is", "name", d.Name, "type", string(d.Type),
+				"kind", string(d.Kind), "wanted", d.Wanted, "present", d.Present)
+		}
+	}
+}
+
+// reportParked tells of a reservation that gets no record, or does again.
+func (r *Reconciler) reportParked(was, is *dns.ParkedError) {
+	if was != nil && is != nil && was.Detail == is.Detail {
+		return
+	}
+	if was != nil {
+		r.metrics.parked(string(was.Reason), -1)
+	}
+	if is != nil {
+		r.metrics.parked(string(is.Reason), 1)
+		r.log.Warn("parked a reservation", "source", is.Host.Source, "host_id", is.Host.HostID,
+			"reason", string(is.Reason), "err", is)
+	} else if was != nil {
+		r.log.Info("reservation is not parked any more", "source", was.Host.Source, "host_id", was.Host.HostID)
+	}
+}
+
+// fails notes that a name has to be tried again. It returns whether that is new.
+func (l *ledger) fails(name string) bool {
+	if l.failing[name] {
+		return false
+	}
+	l.failing[name] = true
+	l.metrics.parked(reasonFailing, 1)
+	return true
+}
+
+// mended notes that a name is settled.
+func (r *Reconciler) mended(ctx context.Context, name string) {
+	if !r.failing[name] {
+		return
+	}
+	delete(r.failing, name)
+	r.metrics.parked(reasonFailing, -1)
+	r.log.InfoContext(ctx, "dns change succeeded after failures", "name", name)
+}

@@ -1,0 +1,139 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sourcegraph/conc"
+)
+
+// Result is what one check did.
+type Result struct {
+	// Created, Updated and Removed are numbers of records.
+	Created, Updated, Removed int
+	// Withheld are the removals that did not get their proof in time, each as
+	// "a.lab.example.com A 192.0.2.1", sorted.
+	Withheld []string
+}
+
+const (
+	// patience is how long RunOnce waits for a server that is away.
+	patience = time.Minute
+	// grace is how long RunOnce waits for the proof of removals, beyond the
+	// hold-down: a source gives a sign of life every 10 s, and two are needed.
+	grace = 45 * time.Second
+	// glance is how often RunOnce looks whether everything is done.
+	glance = 100 * time.Millisecond
+)
+
+// RunOnce does one check and ends. It waits a while for the View to be filled,
+// for the server, and for the proof of removals. The error says what could not
+// be done; removals without proof and conflicts are no error.
+func (r *Reconciler) RunOnce(ctx context.Context) (Result, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var watcher conc.WaitGroup
+	defer watcher.Wait()
+	defer cancel(nil)
+	watcher.Go(func() { r.giveUp(ctx, cancel) })
+
+	var result Result
+	err := r.work(ctx, func(ctx context.Context) error {
+		if err := r.awaitView(ctx); err != nil {
+			return err
+		}
+		r.announce(ctx)
+		if err := r.checkOnce(ctx); err != nil {
+			return err
+		}
+		r.awaitProof(ctx)
+		result = r.result(ctx)
+		return r.unfinished(ctx)
+	})
+	return result, err
+}
+
+// giveUp ends the work when the server has been away for too long.
+func (r *Reconciler) giveUp(ctx context.Context, cancel context.CancelCauseFunc) {
+	for sleep(ctx, tick) {
+		r.mu.Lock()
+		away, since := r.away, r.awaySince
+		r.mu.Unlock()
+		if away != nil && time.Since(since) > patience {
+			cancel(fmt.Errorf("the DNS server has not answered for %s: %w", patience, away))
+		}
+	}
+}
+
+func (r *Reconciler) awaitView(ctx context.Context) error {
+	select {
+	case <-r.caughtUp:
+		return nil
+	case <-time.After(patience):
+		return fmt.Errorf("the stream was not read to its end within %s; is NATS reachable, and does a publisher run?", patience)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// checkOnce checks all zones. One that cannot be read is tried for a while.
+func (r *Reconciler) checkOnce(ctx context.Context) error {
+	zones := r.cfg.Zones.All()
+	start := time.Now()
+	for attempt := 1; ; attempt++ {
+		zones = r.check(ctx, zones)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case len(zones) == 0:
+			return nil
+		case time.Since(start) > patience:
+			return r.InStep()
+		}
+		sleep(ctx, pause(attempt, firstPause, unservedPause))
+	}
+}
+
+// awaitProof waits until nothing is left to do, but not for ever.
+func (r *Reconciler) awaitProof(ctx context.Context) {
+	deadline := time.Now().Add(r.cfg.HoldDown + grace)
+	for time.Now().Before(deadline) {
+		r.mu.Lock()
+		open := len(r.holds) + r.queue.len()
+		r.mu.Unlock()
+		if open == 0 || !sleep(ctx, glance) {
+			return
+		}
+	}
+}
+
+func (r *Reconciler) result(ctx context.Context) Result {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.raise(ctx, time.Now().Add(r.cfg.HoldDown)) // there is no later
+	result := Result{Created: r.total.created, Updated: r.total.updated, Removed: r.total.removed}
+	for _, h := range r.holds {
+		for key := range h.rows {
+			result.Withheld = append(result.Withheld, fmt.Sprintf("%s %s %s", key.name, key.rtype, key.value))
+		}
+	}
+	slices.Sort(result.Withheld)
+	return result
+}
+
+// unfinished is the error for what failed to the last.
+func (r *Reconciler) unfinished(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if names := slices.Sorted(maps.Keys(r.failing)); len(names) > 0 {
+		return fmt.Errorf("%d names could not be brought into step: %s", len(names), strings.Join(cut(names), ", "))
+	}
+	return nil
+}

@@ -1,0 +1,401 @@
+package reconcile
+
+import (
+	"cmp"
+	"container/heap"
+	"container/list"
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// queue hands names to workers. A name is in it once, and at most one worker
+// has it: what is asked of it meanwhile makes it ready again afterwards. Names
+// with an event to answer go before all others, and in each group the oldest
+// goes first.
+//
+// The queue also holds back: nothing is handed out before open, and while the
+// server is away one worker at a time gets a name.
+//
+// Its methods may be called from several goroutines.
+type queue struct {
+	mu      sync.Mutex
+	items   map[string]*item
+	urgent  *list.List // of *item, with an event to answer
+	others  *list.List // of *item
+	delayed delayed
+	working map[string]time.Time // since when a worker has the name
+	isOpen  bool
+	trouble trouble
+	left    int           // names of the running check that no worker has had yet
+	changed chan struct{} // closed and replaced when a waiter should look again
+}
+
+// task is a name in the hands of a worker.
+type task struct {
+	name string
+	// since is when the first event came that is not answered yet; zero: none.
+	since time.Time
+	// check: it is here because of the running check alone.
+	check bool
+}
+
+// item is one name in the queue.
+type item struct {
+	task
+	inCheck  bool // the running check waits for it
+	failures int  // in a row
+	unserved bool // the last failure was that of the server, not of the name
+
+	at    *list.Element // while ready
+	in    *list.List    // that at belongs to
+	due   time.Time     // while delayed
+	place int           // in delayed; -1: not there
+	busy  bool          // a worker has it
+	again bool          // ready anew when the worker is done
+}
+
+// trouble is what is known of a server that is away.
+type trouble struct {
+	failures int       // of calls, in a row
+	until    time.Time // before that, no name is handed out
+}
+
+// away is how many calls in a row have to fail until the server counts as away
+// and not the name as odd.
+const away = 3
+
+func (t trouble) serious() bool { return t.failures >= away }
+
+func newQueue() *queue {
+	return &queue{
+		items: make(map[string]*item), urgent: list.New(), others: list.New(),
+		working: make(map[string]time.Time), changed: make(chan struct{}),
+	}
+}
+
+// open lets workers have names.
+func (q *queue) open() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.isOpen = true
+	q.wake()
+}
+
+// event asks for a name at once, because something about it changed at the
+// given time. A name that waited after a failure waits no longer.
+func (q *queue) event(name string, now time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	it := q.item(name)
+	if it.since.IsZero() {
+		it.since = now
+	}
+	it.failures = 0
+	q.ready(it)
+}
+
+// nudge asks for a name, but not for one that the queue has in any way.
+func (q *queue) nudge(name string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.items[name] == nil {
+		q.ready(q.item(name))
+	}
+}
+
+// later asks for a name at a time, unless the queue has it already.
+func (q *queue) later(name string, due time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.items[name] == nil {
+		q.delay(q.item(name), due)
+	}
+}
+
+// check asks for names as part of a check. checkDone tells when each of them has
+// been through a worker.
+func (q *queue) check(names []string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, name := range names {
+		it := q.item(name)
+		if !it.inCheck {
+			it.inCheck = true
+			q.left++
+		}
+		q.ready(it)
+	}
+}
+
+// checkDone waits until the workers have had every name of the check once. It
+// returns false if ctx ended before.
+func (q *queue) checkDone(ctx context.Context) bool {
+	return q.await(ctx, func() bool { return q.left == 0 })
+}
+
+func (q *queue) await(ctx context.Context, done func() bool) bool {
+	for {
+		q.mu.Lock()
+		ok, changed := done(), q.changed
+		q.mu.Unlock()
+		if ok {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// stuck tells whether a worker has had a name for longer than limit.
+func (q *queue) stuck(limit time.Duration) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, since := range q.working {
+		if time.Since(since) > limit {
+			return true
+		}
+	}
+	return false
+}
+
+// len returns how many names are in the queue, those in work included.
+func (q *queue) len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.items)
+}
+
+// take waits for a name. The worker that gets it must call done or retry. ok is
+// false when ctx ended.
+func (q *queue) take(ctx context.Context) (t task, ok bool) {
+	for ctx.Err() == nil {
+		q.mu.Lock()
+		it, wait := q.next(time.Now())
+		changed := q.changed
+		q.mu.Unlock()
+		if it != nil {
+			return *it, true
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-changed:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+	return task{}, false
+}
+
+// next hands out a name, or says how long to wait at most before looking again.
+func (q *queue) next(now time.Time) (*task, time.Duration) {
+	const idle = time.Minute
+	for len(q.delayed) > 0 && !q.delayed[0].due.After(now) {
+		q.ready(q.delayed[0])
+	}
+	wait := idle
+	if len(q.delayed) > 0 {
+		wait = min(wait, q.delayed[0].due.Sub(now))
+	}
+	from := q.urgent
+	if from.Len() == 0 {
+		from = q.others
+	}
+	switch {
+	case !q.isOpen, from.Len() == 0:
+		return nil, wait
+	case q.trouble.serious() && len(q.working) > 0:
+		return nil, wait
+	case q.trouble.serious() && now.Before(q.trouble.until):
+		return nil, min(wait, q.trouble.until.Sub(now))
+	}
+	it := from.Front().Value.(*item)
+	q.unlist(it)
+	it.busy, it.again = true, false
+	q.working[it.name] = now
+	given := it.task
+	given.check = it.inCheck && it.since.IsZero()
+	it.since = time.Time{}
+	return &given, 0
+}
+
+// done gives a name back that is settled.
+func (q *queue) done(t task) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	it := q.release(t)
+	it.failures, it.unserved = 0, false
+	if it.again {
+		q.ready(it)
+		return
+	}
+	delete(q.items, it.name)
+}
+
+// The pauses after failures double from firstPause to these.
+const (
+	firstPause    = time.Second
+	longestPause  = 5 * time.Minute
+	unservedPause = 15 * time.Second
+)
+
+// retry gives a name back that is not settled, because of the server (unserved)
+// or for a reason of its own. It comes again after the returned pause, or at
+// once if something about it changed meanwhile.
+func (q *queue) retry(t task, unserved bool) time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	it := q.release(t)
+	if it.since.IsZero() {
+		it.since = t.since
+	}
+	if it.again {
+		q.ready(it)
+		return 0
+	}
+	it.failures++
+	it.unserved = unserved
+	longest := longestPause
+	if unserved {
+		longest = unservedPause
+	}
+	wait := pause(it.failures, firstPause, longest)
+	q.delay(it, time.Now().Add(wait))
+	return wait
+}
+
+func (q *queue) release(t task) *item {
+	it := q.items[t.name]
+	it.busy = false
+	delete(q.working, it.name)
+	if it.inCheck {
+		it.inCheck = false
+		q.left--
+	}
+	q.wake()
+	return it
+}
+
+// answered notes that the server answered a call. It returns whether it was
+// away; if so, all names that waited for it go on.
+func (q *queue) answered() (wasAway bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	wasAway = q.trouble.serious()
+	q.trouble = trouble{}
+	if !wasAway {
+		return false
+	}
+	var waiting []*item
+	for _, it := range q.delayed {
+		if it.unserved {
+			waiting = append(waiting, it)
+		}
+	}
+	for _, it := range waiting {
+		q.ready(it)
+	}
+	q.wake()
+	return true
+}
+
+// unanswered notes that the server did not answer a call. It returns whether
+// that is the call with which it counts as away.
+func (q *queue) unanswered() (nowAway bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.trouble.failures++
+	q.trouble.until = time.Now().Add(pause(q.trouble.failures-away+1, time.Second/4, 5*time.Second))
+	return q.trouble.failures == away
+}
+
+// pause is the time before the next attempt after n failures in a row: it
+// doubles from first to longest, with up to half of it taken off at random, so
+// that names which failed together do not come back together.
+func pause(n int, first, longest time.Duration) time.Duration {
+	full := longest
+	if shift := max(n-1, 0); shift < 20 {
+		full = min(longest, first<<shift)
+	}
+	return full - rand.N(full/2)
+}
+
+func (q *queue) item(name string) *item {
+	it := q.items[name]
+	if it == nil {
+		it = &item{task: task{name: name}, place: -1}
+		q.items[name] = it
+	}
+	return it
+}
+
+// ready puts an item into its list, and takes it from wherever else it waits.
+func (q *queue) ready(it *item) {
+	to := q.urgent
+	if it.since.IsZero() {
+		to = q.others
+	}
+	switch {
+	case it.busy:
+		it.again = true
+		return
+	case it.in == to:
+		return
+	}
+	q.unlist(it)
+	if it.place >= 0 {
+		heap.Remove(&q.delayed, it.place)
+	}
+	it.at, it.in = to.PushBack(it), to
+	q.wake()
+}
+
+func (q *queue) unlist(it *item) {
+	if it.in != nil {
+		it.in.Remove(it.at)
+		it.at, it.in = nil, nil
+	}
+}
+
+func (q *queue) delay(it *item, due time.Time) {
+	it.due = due
+	heap.Push(&q.delayed, it)
+	q.wake()
+}
+
+func (q *queue) wake() {
+	close(q.changed)
+	q.changed = make(chan struct{})
+}
+
+// delayed is a heap of items by the time at which they are due.
+type delayed []*item
+
+func (d delayed) Len() int           { return len(d) }
+func (d delayed) Less(i, j int) bool { return cmp.Less(d[i].due.UnixNano(), d[j].due.UnixNano()) }
+func (d delayed) Swap(i, j int) {
+	d[i], d[j] = d[j], d[i]
+	d[i].place, d[j].place = i, j
+}
+
+// Push implements heap.Interface.
+func (d *delayed) Push(x any) {
+	it := x.(*item)
+	it.place = len(*d)
+	*d = append(*d, it)
+}
+
+// Pop implements heap.Interface.
+func (d *delayed) Pop() any {
+	last := len(*d) - 1
+	it := (*d)[last]
+	(*d)[last] = nil
+	*d = (*d)[:last]
+	it.place = -1
+	return it
+}

@@ -1,0 +1,301 @@
+package reconcile
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/keastream/keastream/pkg/events"
+	"github.com/keastream/keastream/services/dnswriter/dns"
+	"github.com/sourcegraph/conc"
+)
+
+// Config says what a Reconciler works on. Provider, View and Zones must be set.
+type Config struct {
+	// Provider is the DNS server of the scope.
+	Provider Provider
+	// View is filled by events.Watch, which must be given the Reconciler's
+	// handlers, see Reconciler.Handlers.
+	View *events.View
+	// Zones are read whole, and all names that are written are in one of them.
+	Zones dns.Zones
+	// Scope is the name of the scope, for logs and metrics. Default: internal.
+	Scope string
+	// PublicOnly parks reservations with private and link-local addresses.
+	PublicOnly bool
+	// TTL of the records, in seconds. Default: 600.
+	TTL uint32
+	// Sources have to be complete before anything is removed, in addition to
+	// those that the mark of the row names.
+	Sources []string
+	// HoldDown is how long, by the clocks of the sources, a thing must have been
+	// absent before it is removed. Default: 10 s.
+	HoldDown time.Duration
+	// Sweep is the time between checks. Default: 15 min.
+	Sweep time.Duration
+	// Workers is how many names are worked on at a time. Default: 8.
+	Workers int
+	// Metrics counts; nil means nobody wants to know.
+	Metrics *Metrics
+	// Log hears of changes, conflicts and failures; nil means no log.
+	Log *slog.Logger
+	// Alive is called about every second while the work goes on, also while it
+	// waits for a server; nil means nobody wants to know.
+	Alive func()
+	// Phase is called with one line for people when something else is going on;
+	// nil means nobody wants to know.
+	Phase func(string)
+}
+
+func (c Config) withDefaults() Config {
+	c.Scope = cmp.Or(c.Scope, "internal")
+	c.TTL = cmp.Or(c.TTL, 600)
+	c.HoldDown = cmp.Or(c.HoldDown, 10*time.Second)
+	c.Sweep = cmp.Or(c.Sweep, 15*time.Minute)
+	c.Workers = cmp.Or(c.Workers, 8)
+	if c.Metrics == nil {
+		c.Metrics = NewMetrics(nil)
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Alive == nil {
+		c.Alive = func() {}
+	}
+	if c.Phase == nil {
+		c.Phase = func(string) {}
+	}
+	return c
+}
+
+// Reconciler keeps the records of one scope equal to the reservations. Several
+// may share a View; each has its own Provider.
+type Reconciler struct {
+	cfg      Config
+	log      *slog.Logger
+	metrics  scoped
+	queue    *queue
+	caughtUp chan struct{} // closed when the View was filled
+
+	mu    sync.Mutex // guards what follows; no call to the Provider is made under it
+	index *index
+	cache *cache
+	// read are the zones that were read since the start: the cache holds all of
+	// them. Names of other zones are not touched.
+	read map[string]bool
+	// suspect are the names for which the cache may be wrong: they are read
+	// before anything is decided.
+	suspect map[string]bool
+	// fresh are rows that we created into an empty name and have not read back.
+	fresh map[string][]dns.Row
+	// withdrawn are those of them that have to go again, because the name was
+	// not empty.
+	withdrawn map[string][]dns.Row
+	// late is until when a write with an unclear outcome may still happen.
+	late  map[string]time.Time
+	holds map[string]*hold
+	beats map[string]beat // by source
+	marks marks
+	ledger
+}
+
+// New makes a Reconciler. It does nothing before Run or RunOnce.
+func New(cfg Config) *Reconciler {
+	cfg = cfg.withDefaults()
+	r := &Reconciler{
+		cfg:       cfg,
+		log:       cfg.Log.With("scope", cfg.Scope),
+		queue:     newQueue(),
+		caughtUp:  make(chan struct{}),
+		index:     newIndex(cfg.View, cfg.Zones, cfg.TTL, cfg.PublicOnly),
+		cache:     newCache(),
+		read:      make(map[string]bool),
+		suspect:   make(map[string]bool),
+		fresh:     make(map[string][]dns.Row),
+		withdrawn: make(map[string][]dns.Row),
+		late:      make(map[string]time.Time),
+		holds:     make(map[string]*hold),
+		beats:     make(map[string]beat),
+	}
+	r.metrics = cfg.Metrics.scope(cfg.Scope)
+	r.ledger = newLedger(r.metrics)
+	cfg.Metrics.queued(cfg.Scope, r.queue.len)
+	return r
+}
+
+// Handlers are what events.Watch has to call. They only take notes. The caller
+// may add the others; it must not leave out one of these.
+func (r *Reconciler) Handlers() events.Handlers {
+	return events.Handlers{Changed: r.changed, CaughtUp: r.filled, Heartbeat: r.heartbeat}
+}
+
+func (r *Reconciler) changed(d events.Difference) {
+	r.mu.Lock()
+	before, after := d.Before, d.After
+	key := cmp.Or(after, before).Key()
+	was := r.index.parked[key]
+	names := r.index.apply(d)
+	is := r.index.parked[key]
+	r.reportParked(was, is)
+	r.mu.Unlock()
+	if !r.isCaughtUp() {
+		return // the first check looks at every name
+	}
+	now := time.Now()
+	for _, name := range names {
+		r.queue.event(name, now)
+	}
+}
+
+func (r *Reconciler) filled() {
+	if !r.isCaughtUp() {
+		close(r.caughtUp)
+	}
+}
+
+// isCaughtUp tells whether the View was filled. Only the goroutine of Watch
+// closes the channel.
+func (r *Reconciler) isCaughtUp() bool {
+	select {
+	case <-r.caughtUp:
+		return true
+	default:
+		return false
+	}
+}
+
+// Run works until ctx ends; it then returns nil, and it returns for no other
+// reason. It waits for the View to be filled and for the server to answer. Calls
+// that are under way when ctx ends are given a few seconds to end.
+func (r *Reconciler) Run(ctx context.Context) error {
+	return r.work(ctx, func(ctx context.Context) error {
+		r.cfg.Phase("waiting for the stream")
+		select {
+		case <-r.caughtUp:
+		case <-ctx.Done():
+			return nil
+		}
+		r.checks(ctx)
+		return nil
+	})
+}
+
+// Readiness, for /readyz: each returns nil or the reason why not. They look at
+// memory only.
+
+// CaughtUp says whether the reservations are known.
+func (r *Reconciler) CaughtUp() error {
+	if !r.isCaughtUp() {
+		return errors.New("the stream has not been read to its end yet")
+	}
+	return nil
+}
+
+// InStep says whether the last check succeeded and the server answers.
+func (r *Reconciler) InStep() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.away != nil:
+		return fmt.Errorf("the DNS server does not answer: %w", r.away)
+	case len(r.unread) > 0:
+		zone := slices.Min(slices.Collect(maps.Keys(r.unread)))
+		return fmt.Errorf("zone %s cannot be read: %w", zone, r.unread[zone])
+	case !r.checked:
+		return errors.New("the first consistency check is not complete yet")
+	}
+	return nil
+}
+
+// KeepsMarks says whether the server keeps the marks of our rows.
+func (r *Reconciler) KeepsMarks() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.marks == marksLost {
+		return errMarksLost
+	}
+	return nil
+}
+
+const (
+	// stopping is how long calls may go on after the end was asked for; it
+	// stays below the 10 s after which the process gives up on its tasks.
+	stopping = 6 * time.Second
+	// hanging is how long a worker may have a name until it counts as hanging.
+	// Every call is bounded by the Provider and there are few per name.
+	hanging = 10 * time.Minute
+	tick    = time.Second
+)
+
+// work runs the workers and the clock around main, and returns what main does.
+func (r *Reconciler) work(ctx context.Context, main func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	calls, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	defer context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(stopping):
+			stop()
+		case <-calls.Done():
+		}
+	})()
+
+	var tasks conc.WaitGroup
+	for range r.cfg.Workers {
+		tasks.Go(func() {
+			for {
+				t, ok := r.queue.take(ctx)
+				if !ok {
+					return
+				}
+				r.process(calls, t)
+			}
+		})
+	}
+	tasks.Go(func() { r.clock(ctx) })
+	err := main(ctx)
+	cancel()
+	tasks.Wait()
+	return err
+}
+
+// clock does what is due by time alone.
+func (r *Reconciler) clock(ctx context.Context) {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		if !r.queue.stuck(hanging) {
+			r.cfg.Alive()
+		}
+		r.mu.Lock()
+		r.raise(ctx, time.Now())
+		r.mu.Unlock()
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// zonesOf returns the zones that a name is to be looked up in: its own, and
+// others in which the cache has rows of it.
+func (r *Reconciler) zonesOf(name string) []string {
+	var zones []string
+	if zone, ok := r.cfg.Zones.Of(name); ok {
+		zones = append(zones, zone)
+	}
+	for _, row := range r.cache.at(name) {
+		if !slices.Contains(zones, row.Zone) {
+			zones = append(zones, row.Zone)
+		}
+	}
+	return zones
+}

@@ -1,0 +1,298 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/keastream/keastream/services/dnswriter/dns"
+)
+
+// withdraw removes a row that we have just created into a name that turned out
+// to be somebody else's. Unlike a Remove it needs no proof: it takes back our
+// own mistake.
+const withdraw Op = "withdraw"
+
+// rounds is how often a name is planned anew before it is set aside: once to
+// write, once after what was there turned out to be different, once to read
+// back, once to withdraw, once to find that nothing is left.
+const rounds = 5
+
+// lateness is how long after an unclear outcome the name is looked at again:
+// longer than any server or proxy keeps a request before it carries it out.
+const lateness = time.Minute
+
+var errUnsettled = errors.New("what DNS has changes while it is worked on")
+
+// process brings one name into the state that is wanted now.
+func (r *Reconciler) process(ctx context.Context, t task) {
+	var failure error
+	for range rounds {
+		if err := r.refresh(ctx, t.name); err != nil {
+			r.failed(ctx, t, err)
+			return
+		}
+		steps := r.next(ctx, t.name)
+		if len(steps) == 0 {
+			r.settled(ctx, t)
+			return
+		}
+		if failure != nil {
+			break // it was read back, and is still to be done
+		}
+		failure = r.take(ctx, &t, steps)
+		if failure != nil && !errors.Is(failure, dns.ErrUnclear) && !errors.Is(failure, dns.ErrRefused) {
+			break // the server was not reached, so there is nothing to read back
+		}
+	}
+	if failure == nil {
+		failure = errUnsettled
+	}
+	r.failed(ctx, t, failure)
+}
+
+// refresh reads a name if the cache may be wrong about it.
+func (r *Reconciler) refresh(ctx context.Context, name string) error {
+	r.mu.Lock()
+	var zones []string
+	if r.suspect[name] {
+		zones = r.zonesOf(name)
+	}
+	r.mu.Unlock()
+	for _, zone := range zones {
+		rows, err := r.cfg.Provider.Lookup(ctx, zone, name)
+		r.note(ctx, err)
+		if err != nil {
+			return fmt.Errorf("read %s: %w", name, err)
+		}
+		r.mu.Lock()
+		r.cache.put(zone, name, rows)
+		r.mu.Unlock()
+	}
+	if len(zones) > 0 {
+		r.mu.Lock()
+		delete(r.suspect, name)
+		r.confirm(ctx, name)
+		r.mu.Unlock()
+	}
+	return nil
+}
+
+// next plans a name by what is wanted and known now, takes note of the plan,
+// and returns the steps that may be taken.
+func (r *Reconciler) next(ctx context.Context, name string) []Step {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if zone, ok := r.cfg.Zones.Of(name); !ok || !r.read[zone] {
+		return nil // the check that reads the zone looks at the name
+	}
+	var steps []Step
+	for _, row := range r.withdrawn[name] {
+		steps = append(steps, Step{Op: withdraw, Zone: row.Zone, Record: row.Record, Row: row})
+	}
+	if len(steps) > 0 {
+		return steps
+	}
+	changes := Plan(r.index.want(name), r.cache.at(name), r.marks.policy())
+	r.observe(name, changes)
+	r.enter(ctx, name, changes)
+	return slices.DeleteFunc(changes.Steps, func(s Step) bool { return s.Op == Remove && !r.proven(s) })
+}
+
+// take takes the steps of one name. It returns nil if they were taken, or if
+// what DNS has turned out to be different from what was known; then the name is
+// read and planned anew.
+func (r *Reconciler) take(ctx context.Context, t *task, steps []Step) error {
+	for _, s := range steps {
+		err := r.apply(ctx, t, s)
+		r.note(ctx, err)
+		r.metrics.change(s, err)
+		if err == nil {
+			r.logStep(ctx, s)
+			continue
+		}
+		r.mu.Lock()
+		r.suspect[t.name] = true
+		if errors.Is(err, dns.ErrUnclear) {
+			r.late[t.name] = time.Now().Add(lateness)
+		}
+		r.mu.Unlock()
+		if errors.Is(err, dns.ErrExists) || errors.Is(err, dns.ErrChanged) {
+			r.log.DebugContext(ctx, "dns holds something else than known", "step", s, "err", err)
+			return nil
+		}
+		return fmt.Errorf("%s: %w", s, err)
+	}
+	return nil
+}
+
+// apply takes one step and keeps the cache current.
+func (r *Reconciler) apply(ctx context.Context, t *task, s Step) error {
+	switch s.Op {
+	case Create:
+		id, err := r.cfg.Provider.Create(ctx, s.Zone, s.Record, s.Owner, s.Exclusive)
+		if err != nil {
+			return err
+		}
+		r.created(t, s, id)
+	case Update:
+		if err := r.cfg.Provider.Update(ctx, s.Row, s.Record, s.Owner); err != nil {
+			return err
+		}
+		r.mu.Lock()
+		changed := s.Row
+		changed.Record, changed.Owner, changed.Pending = s.Record, &s.Owner, true
+		r.cache.remove(s.Row)
+		r.cache.add(changed)
+		r.mu.Unlock()
+	case Remove, withdraw:
+		if err := r.cfg.Provider.Delete(ctx, s.Row); err != nil {
+			return err
+		}
+		r.mu.Lock()
+		r.cache.remove(s.Row)
+		r.withdrawn[t.name] = slices.DeleteFunc(r.withdrawn[t.name], func(row dns.Row) bool { return row.Same(s.Record) })
+		if len(r.withdrawn[t.name]) == 0 {
+			delete(r.withdrawn, t.name)
+		}
+		r.mu.Unlock()
+	}
+	r.mu.Lock()
+	r.total.add(s.Op)
+	if t.check {
+		r.made.add(s.Op)
+	}
+	r.mu.Unlock()
+	if !t.since.IsZero() && s.Op != withdraw {
+		r.metrics.latency.Observe(time.Since(t.since).Seconds())
+		t.since = time.Time{} // the event is answered
+	}
+	return nil
+}
+
+// created notes a row that was accepted. The name is read back at once, for two
+// reasons: a row of somebody else may have come into it at the same time, and
+// the server may have dropped the mark. The creations of a check are read back
+// together at its end, with one reading of the zone, once it is known that the
+// server keeps marks.
+func (r *Reconciler) created(t *task, s Step, id string) {
+	row := dns.Row{Record: s.Record, ID: id, Zone: s.Zone, Owner: &s.Owner, Pending: true}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cache.add(row)
+	r.fresh[t.name] = append(r.fresh[t.name], row)
+	if !t.check || r.marks == marksUnknown {
+		r.suspect[t.name] = true
+	}
+}
+
+// confirm judges the rows that we created by what was read since. The caller
+// holds r.mu.
+func (r *Reconciler) confirm(ctx context.Context, name string) {
+	rows := r.cache.at(name)
+	r.seen(rows)
+	delete(r.withdrawn, name)
+	var unresolved []dns.Row
+	for _, made := range r.fresh[name] {
+		i := slices.IndexFunc(rows, func(row dns.Row) bool {
+			return row.Zone == made.Zone && row.Record.Same(made.Record) && (row.Owner != nil || row.ID == made.ID)
+		})
+		if i < 0 {
+			continue // it is gone, or not what we made any more: the plan says what follows
+		}
+		if rows[i].Owner == nil {
+			r.lost(ctx, rows[i])
+			continue
+		}
+		if slices.ContainsFunc(rows, func(row dns.Row) bool {
+			return row.Owner == nil && row.Type == made.Type && row.Zone == made.Zone && !row.Deleting
+		}) {
+			unresolved = append(unresolved, made)
+			r.withdrawn[name] = append(r.withdrawn[name], rows[i])
+		}
+	}
+	if len(unresolved) == 0 {
+		delete(r.fresh, name)
+		return
+	}
+	r.fresh[name] = unresolved
+}
+
+// settled gives back a name of which nothing is left to do.
+func (r *Reconciler) settled(ctx context.Context, t task) {
+	now := time.Now()
+	r.mu.Lock()
+	r.mended(ctx, t.name)
+	due, isLate := r.late[t.name]
+	if isLate && !now.Before(due) {
+		delete(r.late, t.name)
+		isLate = false
+	}
+	if isLate {
+		r.suspect[t.name] = true
+	}
+	r.mu.Unlock()
+	r.queue.done(t)
+	if isLate {
+		r.queue.later(t.name, due)
+	}
+}
+
+// failed gives back a name that has to be tried again.
+func (r *Reconciler) failed(ctx context.Context, t task, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.suspect[t.name] = true // read it before it is tried again
+	unserved := !errors.Is(err, dns.ErrRefused) && !errors.Is(err, errUnsettled)
+	wait := r.queue.retry(t, unserved)
+	level := slog.LevelWarn
+	if !r.fails(t.name) || unserved && r.away != nil {
+		level = slog.LevelDebug // it was said before, or is said of the server
+	}
+	r.log.Log(ctx, level, "dns change failed, trying again", "name", t.name, "err", err, "in", wait)
+}
+
+// note learns from the outcome of a call whether the server is there.
+func (r *Reconciler) note(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return // the call was cut off by us
+	}
+	answers := []error{dns.ErrExists, dns.ErrChanged, dns.ErrRefused}
+	if err == nil || slices.ContainsFunc(answers, func(known error) bool { return errors.Is(err, known) }) {
+		if r.queue.answered() {
+			r.log.InfoContext(ctx, "the dns server answers again")
+		}
+		r.mu.Lock()
+		r.away = nil
+		r.mu.Unlock()
+		return
+	}
+	nowAway := r.queue.unanswered()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if nowAway {
+		r.awaySince = time.Now()
+		r.log.WarnContext(ctx, "the dns server does not answer, trying on", "err", err)
+	}
+	if nowAway || r.away != nil {
+		r.away = err
+	}
+}
+
+// logStep writes the lines that operators of the replaced system search their
+// logs for; so they keep their form, against the habit of fixed texts.
+func (r *Reconciler) logStep(ctx context.Context, s Step) {
+	verbs := map[Op]string{Create: "Created", Update: "Updated", Remove: "Removed", withdraw: "Withdrawn"}
+	text := fmt.Sprintf("%s %s record: %s -> %s (scope: %s)", verbs[s.Op], s.Record.Type, s.Record.Name, s.Record.Value, r.cfg.Scope)
+	switch s.Op {
+	case Update:
+		r.log.InfoContext(ctx, text, "was", s.Row.Value, "ttl", s.Record.TTL)
+	case withdraw:
+		r.log.WarnContext(ctx, text, "reason", "somebody else's record is at the name")
+	default:
+		r.log.InfoContext(ctx, text)
+	}
+}

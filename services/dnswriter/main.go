@@ -1,0 +1,27 @@
+// Keastream-dnswriter keeps the records of a SOLIDserver equal to the host
+// reservations in the stream KEA.
+package main
+
+import (
+	"os"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/keastream/keastream/internal/daemon"
+)
+
+// cli is the command line; the first verb is the default one.
+type cli struct {
+	Daemon daemon.Settings `embed:""`
+
+	Run runVerb `cmd:"" default:"withargs" help:"Create, update and remove DNS records until told to stop (the default)."`
+}
+
+func main() {
+	os.Exit(daemon.Main(name, description, &cli{}, kong.Vars{"http_addr": "127.0.0.1:9642"}))
+}
+
+const (
+	name        = "keastream-dnswriter"
+	description = "Writes the host reservations of Kea, as they stand in NATS JetStream, into the DNS of a SOLIDserver."
+)

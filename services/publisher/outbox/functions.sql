@@ -196,30 +196,30 @@ $f$;
 --   subnet4, subnet6, ipv4, hostname   absent if NULL; ipv4 is a number
 --   v6                 in the order of reservation_id; type 0 is an address, 2 a prefix
 --
--- Each call is planned for itself, for the size that the tables have now: after
--- a bulk load they are not analysed yet, and an older plan may be quadratic.
+-- EXECUTE, because that plans each call for the size that the tables have now:
+-- a plan from before a bulk load may be quadratic after it.
 CREATE OR REPLACE FUNCTION keastream.snapshot(p_ids int[] DEFAULT NULL) RETURNS TABLE (host_id int, state jsonb)
-LANGUAGE plpgsql STABLE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan SET jit = off AS $f$
-#variable_conflict use_column
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $f$
 BEGIN
   IF p_ids IS NULL THEN
-    RETURN QUERY
-    SELECT h.host_id, keastream.state(h.dhcp_identifier, h.dhcp_identifier_type, h.dhcp4_subnet_id, h.dhcp6_subnet_id,
-                                      h.ipv4_address, h.hostname, v.v6)
-      FROM public.hosts h
-      LEFT JOIN (SELECT r.host_id, jsonb_agg(keastream.v6_state(r.address::text, r.type, r.prefix_len)
-                                             ORDER BY r.reservation_id) AS v6
-                   FROM public.ipv6_reservations r GROUP BY r.host_id) v ON v.host_id = h.host_id;
+    RETURN QUERY EXECUTE $q$
+      SELECT h.host_id, keastream.state(h.dhcp_identifier, h.dhcp_identifier_type, h.dhcp4_subnet_id, h.dhcp6_subnet_id,
+                                        h.ipv4_address, h.hostname, v.v6)
+        FROM public.hosts h
+        LEFT JOIN (SELECT r.host_id, jsonb_agg(keastream.v6_state(r.address::text, r.type, r.prefix_len)
+                                               ORDER BY r.reservation_id) AS v6
+                     FROM public.ipv6_reservations r GROUP BY r.host_id) v ON v.host_id = h.host_id
+    $q$;
   ELSE
-    RETURN QUERY
-    SELECT h.host_id, keastream.state(h.dhcp_identifier, h.dhcp_identifier_type, h.dhcp4_subnet_id, h.dhcp6_subnet_id,
-                                      h.ipv4_address, h.hostname, v.v6)
-      FROM (SELECT DISTINCT u.id FROM unnest(p_ids) u(id)) i
-      JOIN public.hosts h ON h.host_id = i.id
-      LEFT JOIN LATERAL (SELECT jsonb_agg(keastream.v6_state(r.address::text, r.type, r.prefix_len)
-                                          ORDER BY r.reservation_id) AS v6
-                           FROM public.ipv6_reservations r WHERE r.host_id = h.host_id) v ON true;
+    RETURN QUERY EXECUTE $q$
+      SELECT h.host_id, keastream.state(h.dhcp_identifier, h.dhcp_identifier_type, h.dhcp4_subnet_id, h.dhcp6_subnet_id,
+                                        h.ipv4_address, h.hostname, v.v6)
+        FROM (SELECT DISTINCT u.id FROM unnest($1) u(id)) i
+        JOIN public.hosts h ON h.host_id = i.id
+        LEFT JOIN LATERAL (SELECT jsonb_agg(keastream.v6_state(r.address::text, r.type, r.prefix_len)
+                                            ORDER BY r.reservation_id) AS v6
+                             FROM public.ipv6_reservations r WHERE r.host_id = h.host_id) v ON true
+    $q$ USING p_ids;
   END IF;
 END
 $f$;

@@ -192,15 +192,7 @@ func TestInstallRefuses(t *testing.T) {
 // TestFirstInstallationOfACluster has a server to itself, on which the roles do not exist yet.
 func TestFirstInstallationOfACluster(t *testing.T) {
 	t.Parallel()
-	server, err := pgtest.Start(t.Context(), pgtest.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	server := ownServer(t)
 	databases := []string{"kea1", "kea2", "kea3", "kea4"}
 	for _, name := range databases {
 		if err := server.CreateDatabase(t.Context(), name); err != nil {
@@ -208,7 +200,7 @@ func TestFirstInstallationOfACluster(t *testing.T) {
 		}
 	}
 	root := connect(t, server.DSN("kea1", pgtest.Superuser))
-	for _, role := range []string{"admin", "relay"} {
+	for _, role := range []string{"admin", "relay", "relay2"} {
 		if err := server.CreateRole(t.Context(), role); err != nil {
 			t.Fatal(err)
 		}
@@ -233,17 +225,20 @@ func TestFirstInstallationOfACluster(t *testing.T) {
 		t.Errorf("%d roles were left by what was refused", n)
 	}
 
-	// In all databases at once: the roles are common to them.
-	var work sync.WaitGroup
-	for _, name := range databases {
-		conn := connect(t, server.DSN(name, pgtest.Superuser))
-		work.Go(func() {
-			if _, err := outbox.Install(t.Context(), conn, outbox.InstallOptions{GrantTo: []string{"relay", pgtest.Kea}}); err != nil {
-				t.Error(err)
-			}
-		})
+	// In all databases at once: the roles are common to them. The first round
+	// creates them, the second meets only in the membership.
+	for _, grantTo := range []string{"relay", "relay2"} {
+		var work sync.WaitGroup
+		for _, name := range databases {
+			conn := connect(t, server.DSN(name, pgtest.Superuser))
+			work.Go(func() {
+				if _, err := outbox.Install(t.Context(), conn, outbox.InstallOptions{GrantTo: []string{grantTo}}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		work.Wait()
 	}
-	work.Wait()
 	if got, want := one[[]string](t, root, `SELECT array_agg(rolname::text ORDER BY rolname) FROM pg_roles WHERE rolname LIKE 'keastream%' AND NOT rolcanlogin`),
 		[]string{"keastream_owner", "keastream_relay"}; !slices.Equal(got, want) {
 		t.Errorf("roles %v, want %v", got, want)

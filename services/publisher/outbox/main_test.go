@@ -87,3 +87,19 @@ func superuser(t *testing.T, dsn string) string {
 	t.Helper()
 	return pgtest.As(t, dsn, pgtest.Superuser)
 }
+
+// ownServer is for a test to which it matters which roles exist and who is a
+// member of them: roles are common to all databases of a server.
+func ownServer(t *testing.T) *pgtest.Server {
+	t.Helper()
+	server, err := pgtest.Start(t.Context(), pgtest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return server
+}

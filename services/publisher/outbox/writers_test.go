@@ -126,10 +126,23 @@ func TestBusyWriters(t *testing.T) {
 // TestRights asks what each role must be able to do, and what it must not.
 func TestRights(t *testing.T) {
 	t.Parallel()
-	dsn, relay, writer, stranger := pgtest.DB(t), pgtest.Role(t), pgtest.Role(t), pgtest.Role(t)
-	install(t, dsn, outbox.InstallOptions{GrantTo: []string{relay}})
-	execute(t, connect(t, superuser(t, dsn)), `GRANT INSERT ON hosts TO `+writer+`; GRANT USAGE ON SEQUENCE hosts_host_id_seq TO `+writer+`;
-		GRANT CREATE ON SCHEMA public TO `+stranger)
+	server := ownServer(t)
+	const relay, writer, stranger = "relay", "writer", "stranger"
+	for _, role := range []string{relay, writer, stranger} {
+		if err := server.CreateRole(t.Context(), role); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := server.CreateDatabase(t.Context(), "db"); err != nil {
+		t.Fatal(err)
+	}
+	root := connect(t, server.DSN("db", pgtest.Superuser))
+	if _, err := outbox.Install(t.Context(), root, outbox.InstallOptions{GrantTo: []string{relay}}); err != nil {
+		t.Fatal(err)
+	}
+	execute(t, root, `GRANT INSERT ON hosts TO writer`)
+	execute(t, root, `GRANT USAGE ON SEQUENCE hosts_host_id_seq TO writer`)
+	execute(t, root, `GRANT CREATE ON SCHEMA public TO stranger`)
 
 	const attach = `CREATE TABLE mine_%[1]s (host_id int, address text);
 		CREATE TRIGGER t AFTER INSERT ON mine_%[1]s REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION keastream.v6_changed('x')`
@@ -158,7 +171,7 @@ func TestRights(t *testing.T) {
 			`SELECT * FROM keastream.outbox`, `SELECT * FROM keastream.snapshot()`, `SELECT keastream.readable('x')`, fmt.Sprintf(attach, "stranger"),
 		}},
 	} {
-		conn := connect(t, pgtest.As(t, dsn, c.role))
+		conn := connect(t, server.DSN("db", c.role))
 		for _, sql := range c.allowed {
 			execute(t, conn, sql)
 		}
@@ -168,13 +181,12 @@ func TestRights(t *testing.T) {
 			}
 		}
 	}
-	// The writer's INSERT was taken by the relay role; Kea's UPDATE and DELETE are there.
-	if got, want := takeMarks(t, dsn), []int{1, 1}; !slices.Equal(got, want) {
-		t.Errorf("marks %v, want %v", got, want)
+	// The relay role took the mark of the writer's INSERT; left are Kea's UPDATE and DELETE.
+	if got := one[[]int](t, root, `SELECT array_agg(host_id) FROM keastream.outbox`); !slices.Equal(got, []int{1, 1}) {
+		t.Errorf("marks %v, want [1 1]", got)
 	}
-	owner := connect(t, superuser(t, dsn))
-	execute(t, owner, `SET ROLE keastream_owner`)
-	if code := refusal(t, owner, `SELECT auth_key FROM hosts`); code != "42501" {
+	execute(t, root, `SET ROLE keastream_owner`)
+	if code := refusal(t, root, `SELECT auth_key FROM hosts`); code != "42501" {
 		t.Errorf("the functions' owner may read the secret auth_key: SQLSTATE %q", code)
 	}
 }

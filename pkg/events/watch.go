@@ -69,7 +69,7 @@ func Watch(ctx context.Context, conn *nats.Conn, view *View, h Handlers) error {
 	w := &watch{conn: conn, view: view, handlers: h.withDefaults()}
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval = 50*time.Millisecond, 5*time.Second
-	for ctx.Err() == nil {
+	for w.connected(ctx) {
 		err := w.pass(ctx)
 		if ctx.Err() != nil {
 			break
@@ -122,6 +122,19 @@ type watch struct {
 
 	next state // what this pass has read, until it is caught up
 	live bool  // this pass is caught up: messages go to the view
+}
+
+// connected waits for the connection, about which its owner logs, and reports
+// whether ctx is still alive.
+func (w *watch) connected(ctx context.Context) bool {
+	for ctx.Err() == nil && !w.conn.IsConnected() {
+		w.handlers.Alive()
+		select {
+		case <-ctx.Done():
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	return ctx.Err() == nil
 }
 
 // pass reads the stream once from its first message, and follows it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -56,6 +57,9 @@ func (r *Relay) begin(ctx context.Context, s *session) (*leadership, error) {
 	position, err := outbox.ReadPosition(reading, s.conn)
 	if err != nil {
 		return nil, err
+	}
+	if !r.NATS.IsConnected() {
+		return nil, errors.New("NATS is not connected")
 	}
 	stream, err := events.OpenStream(ctx, r.NATS, r.Stream)
 	if err != nil {

@@ -39,7 +39,9 @@ func main() {
 func run(ctx context.Context, s settings) (err error) {
 	fmt.Println("Starting PostgreSQL with Kea's schema, the publisher with NATS in it, the SOLIDserver simulator, dnswriter and inventory …")
 	began := time.Now()
-	stack, err := e2e.Start(ctx, e2e.Options{Bin: s.Bin, Latency: s.Latency})
+	starting, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	stack, err := e2e.Start(starting, e2e.Options{Bin: s.Bin, Latency: s.Latency})
 	if err != nil {
 		return err
 	}
@@ -48,5 +50,13 @@ func run(ctx context.Context, s settings) (err error) {
 		err = errors.Join(err, stack.Close())
 	}()
 	fmt.Printf("All ready after %.1f s. Every API call to SOLIDserver takes %v.\n", time.Since(began).Seconds(), s.Latency)
-	return show(ctx, stack, s.Once)
+	if err := show(ctx, stack, s.Once); err != nil {
+		if ctx.Err() == nil { // the logs are about to be removed
+			for _, p := range stack.Processes {
+				fmt.Fprintf(os.Stderr, "\nThe log of %s ends with:\n%s", p.Name, p.LogTail())
+			}
+		}
+		return err
+	}
+	return nil
 }

@@ -8,11 +8,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/miekg/dns"
 	"github.com/nats-io/nats.go"
+	"github.com/sourcegraph/conc/pool"
 
 	"github.com/keastream/keastream/internal/e2e"
 	"github.com/keastream/keastream/internal/pgtest"
@@ -42,10 +44,10 @@ var byHand = []solidsim.Record{
 }
 
 var steps = []step{
-	{title: "A reservation", sql: insert("us3-cab10-ru15-ilo", "aabbccdd0015", "172.30.19.43"), host: "us3-cab10-ru15-ilo", dns: "172.30.19.43", file: "172.30.19.43"},
-	{title: "Another one", sql: insert("us3-cab10-ru16-ilo", "aabbccdd0016", "172.30.19.53"), host: "us3-cab10-ru16-ilo", dns: "172.30.19.53", file: "172.30.19.53"},
-	{title: "Another one", sql: insert("us3-cab10-ru17-idrac", "aabbccdd0017", "172.30.19.42"), host: "us3-cab10-ru17-idrac", dns: "172.30.19.42", file: "172.30.19.42"},
-	{title: "Another one", sql: insert("us3-cab10-ru18-idrac", "aabbccdd0018", "172.30.19.48"), host: "us3-cab10-ru18-idrac", dns: "172.30.19.48", file: "172.30.19.48"},
+	{title: "Reservation 1 of 4", sql: insert("us3-cab10-ru15-ilo", "aabbccdd0015", "172.30.19.43"), host: "us3-cab10-ru15-ilo", dns: "172.30.19.43", file: "172.30.19.43"},
+	{title: "Reservation 2 of 4", sql: insert("us3-cab10-ru16-ilo", "aabbccdd0016", "172.30.19.53"), host: "us3-cab10-ru16-ilo", dns: "172.30.19.53", file: "172.30.19.53"},
+	{title: "Reservation 3 of 4", sql: insert("us3-cab10-ru17-idrac", "aabbccdd0017", "172.30.19.42"), host: "us3-cab10-ru17-idrac", dns: "172.30.19.42", file: "172.30.19.42"},
+	{title: "Reservation 4 of 4", sql: insert("us3-cab10-ru18-idrac", "aabbccdd0018", "172.30.19.48"), host: "us3-cab10-ru18-idrac", dns: "172.30.19.48", file: "172.30.19.48"},
 	{title: "The INSERT of the guide", sql: insert("us3-cab10-ru20-idrac", "aabbccddeeff", "172.30.19.100"), host: "us3-cab10-ru20-idrac", dns: "172.30.19.100", file: "172.30.19.100"},
 	{title: "Its second INSERT", sql: insert("us3-cab10-ru21-idrac", "aabbccddee00", "172.30.19.101"), host: "us3-cab10-ru21-idrac", dns: "172.30.19.101", file: "172.30.19.101"},
 	{title: "The address changes: the record moves",
@@ -108,23 +110,27 @@ func (st step) run(ctx context.Context, s *e2e.Stack, conn *pgx.Conn, messages *
 		return fmt.Errorf("the statement changed %d rows, want 1", tag.RowsAffected())
 	}
 	committed := time.Now()
-	for _, effect := range []struct {
-		name  string
-		await func(context.Context) (string, error)
-	}{
-		{"stream", func(ctx context.Context) (string, error) { return st.inStream(ctx, messages) }},
-		{"file", func(ctx context.Context) (string, error) { return st.inFile(ctx, s.OutputDir) }},
-		{"DNS", func(ctx context.Context) (string, error) {
-			return st.inDNS(ctx, s.Sim.DNSAddr(solidsim.InternalServer))
-		}},
-	} {
-		what, err := effect.await(ctx)
-		if err != nil {
-			return fmt.Errorf("%s: %w", effect.name, err)
-		}
-		fmt.Printf("  %8.1f ms  %-6s  %s\n", float64(time.Since(committed).Microseconds())/1000, effect.name, what)
+	var terminal sync.Mutex
+	effects := pool.New().WithContext(ctx).WithCancelOnError().WithFirstError()
+	await := func(name string, effect func(context.Context) (string, error)) {
+		effects.Go(func(ctx context.Context) error {
+			what, err := effect(ctx)
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			after := time.Since(committed)
+			terminal.Lock()
+			defer terminal.Unlock()
+			fmt.Printf("  %8.1f ms  %-6s  %s\n", float64(after.Microseconds())/1000, name, what)
+			return nil
+		})
 	}
-	return nil
+	await("stream", func(ctx context.Context) (string, error) { return st.inStream(ctx, messages) })
+	await("DNS", func(ctx context.Context) (string, error) {
+		return st.inDNS(ctx, s.Sim.DNSAddr(solidsim.InternalServer))
+	})
+	await("file", func(ctx context.Context) (string, error) { return st.inFile(ctx, s.OutputDir) })
+	return effects.Wait()
 }
 
 func (st step) inStream(ctx context.Context, messages *nats.Subscription) (string, error) {
@@ -211,11 +217,11 @@ func restart(ctx context.Context, s *e2e.Stack) error {
 	if err := s.DNSWriter.Start(); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
 	if err := s.DNSWriter.AwaitReady(ctx); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
 	err := poll(ctx, func() (bool, error) {
 		return strings.Contains(s.DNSWriter.LogTail(), "DNS consistency check complete: 0 records created"), nil
 	})

@@ -3,7 +3,8 @@
 -- A trigger function that fails takes Kea's own write with it. So those below
 -- call nothing that can fail for any value that a row may have, take no lock
 -- that anybody waits for, and read no table of Kea's. They are SECURITY
--- DEFINER because whoever writes hosts has no right on the outbox.
+-- DEFINER because whoever writes hosts has no right on the outbox. Parameters
+-- are wider than Kea's columns: should a Kea widen one, they still fit.
 
 -- The text as every client can read it. Outside of UTF-8 there may be
 -- characters, or bytes (SQL_ASCII), that cannot be converted to the client's
@@ -24,7 +25,7 @@ $f$;
 -- The MAC of an identifier, or NULL: a hw-address (type 0) of 6 bytes; 6 bytes
 -- stored as a DUID (type 1), which people do; a DUID-LL (3) or DUID-LLT (1) of
 -- Ethernet (hardware type 1), RFC 8415 section 11.
-CREATE OR REPLACE FUNCTION keastream.mac(p_type smallint, p_identifier bytea) RETURNS text
+CREATE OR REPLACE FUNCTION keastream.mac(p_type int, p_identifier bytea) RETURNS text
 LANGUAGE sql IMMUTABLE AS $f$
   -- 12 hexadecimal digits are always a macaddr.
   SELECT encode(CASE
@@ -39,7 +40,7 @@ $f$;
 
 -- The payload for a row of hosts. Its first four keys are those of the system
 -- that this one replaces, in its spelling.
-CREATE OR REPLACE FUNCTION keastream.host_payload(p_operation text, p_host_id int, p_type smallint, p_identifier bytea,
+CREATE OR REPLACE FUNCTION keastream.host_payload(p_operation text, p_host_id bigint, p_type int, p_identifier bytea,
                                                   p_ipv4 bigint, p_hostname text) RETURNS text
 LANGUAGE sql STABLE AS $f$
   SELECT '{"operation":"' || p_operation ||
@@ -52,7 +53,7 @@ LANGUAGE sql STABLE AS $f$
 $f$;
 
 -- The payload for the rows of ipv6_reservations of one host.
-CREATE OR REPLACE FUNCTION keastream.v6_payload(p_operation text, p_host_id int, p_address text) RETURNS text
+CREATE OR REPLACE FUNCTION keastream.v6_payload(p_operation text, p_host_id bigint, p_address text) RETURNS text
 LANGUAGE sql STABLE AS $f$
   SELECT '{"operation":"' || p_operation || '","host_id":' || p_host_id ||
          coalesce(',"address":' || to_json(keastream.address(p_address)), '') || '}'
@@ -203,7 +204,7 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp S
 BEGIN
   IF p_ids IS NULL THEN
     RETURN QUERY EXECUTE $q$
-      SELECT h.host_id, keastream.state(h.dhcp_identifier, h.dhcp_identifier_type, h.dhcp4_subnet_id, h.dhcp6_subnet_id,
+      SELECT h.host_id::int, keastream.state(h.dhcp_identifier, h.dhcp_identifier_type, h.dhcp4_subnet_id, h.dhcp6_subnet_id,
                                         h.ipv4_address, h.hostname, v.v6)
         FROM public.hosts h
         LEFT JOIN (SELECT r.host_id, jsonb_agg(keastream.v6_state(r.address::text, r.type, r.prefix_len)
@@ -212,7 +213,7 @@ BEGIN
     $q$;
   ELSE
     RETURN QUERY EXECUTE $q$
-      SELECT h.host_id, keastream.state(h.dhcp_identifier, h.dhcp_identifier_type, h.dhcp4_subnet_id, h.dhcp6_subnet_id,
+      SELECT h.host_id::int, keastream.state(h.dhcp_identifier, h.dhcp_identifier_type, h.dhcp4_subnet_id, h.dhcp6_subnet_id,
                                         h.ipv4_address, h.hostname, v.v6)
         FROM (SELECT DISTINCT u.id FROM unnest($1) u(id)) i
         JOIN public.hosts h ON h.host_id = i.id
@@ -224,7 +225,7 @@ BEGIN
 END
 $f$;
 
-CREATE OR REPLACE FUNCTION keastream.state(p_identifier bytea, p_type smallint, p_subnet4 bigint, p_subnet6 bigint,
+CREATE OR REPLACE FUNCTION keastream.state(p_identifier bytea, p_type int, p_subnet4 bigint, p_subnet6 bigint,
                                            p_ipv4 bigint, p_hostname text, p_v6 jsonb) RETURNS jsonb
 LANGUAGE sql STABLE AS $f$
   SELECT jsonb_strip_nulls(jsonb_build_object(
@@ -238,7 +239,7 @@ LANGUAGE sql STABLE AS $f$
     'v6',                coalesce(p_v6, '[]'::jsonb)))
 $f$;
 
-CREATE OR REPLACE FUNCTION keastream.v6_state(p_address text, p_type smallint, p_prefix_len smallint) RETURNS jsonb
+CREATE OR REPLACE FUNCTION keastream.v6_state(p_address text, p_type int, p_prefix_len int) RETURNS jsonb
 LANGUAGE sql STABLE AS $f$
   SELECT jsonb_build_object('address', keastream.address(p_address), 'type', p_type, 'prefix_len', p_prefix_len)
 $f$;

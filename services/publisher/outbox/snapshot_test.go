@@ -197,4 +197,14 @@ func TestKeaUpgradeBesideTriggers(t *testing.T) {
 		t.Errorf("report has Kea's schema %s, want 25.0", got)
 	}
 	check()
+
+	// No Kea does this yet.
+	execute(t, kea, `ALTER TABLE hosts ALTER COLUMN dhcp_identifier_type TYPE int, ALTER COLUMN hostname TYPE text, ALTER COLUMN host_id TYPE bigint`)
+	execute(t, kea, `ALTER TABLE ipv6_reservations ALTER COLUMN type TYPE int, ALTER COLUMN prefix_len TYPE int, ALTER COLUMN host_id TYPE bigint`)
+	check()
+	execute(t, writer, `UPDATE hosts SET dhcp_identifier_type = 4 WHERE host_id = 3`)
+	execute(t, writer, `DELETE FROM hosts WHERE host_id = 3`)
+	if got, want := takeMarks(t, dsn), []int{3, 3}; !slices.Equal(got, want) {
+		t.Errorf("marks %v, want %v", got, want)
+	}
 }

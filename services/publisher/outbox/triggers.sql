@@ -27,9 +27,9 @@ $dump$;
 DO $$ BEGIN PERFORM set_config('role', current_setting('keastream.installer'), true); END $$;
 
 -- From here on Kea's tables are locked. Kea must not wait for long behind an
--- installation that itself waits for somebody, and this must give up before
--- the deadlock detector (1 s) chooses Kea as the one to fail: it takes the
--- tables in one order, and Kea's statements take them in both.
+-- installation that itself waits for somebody. And the installation must give
+-- up before the deadlock detector (1 s) makes Kea the one that fails: it locks
+-- the two tables in one order, Kea's statements lock them in both.
 SET LOCAL lock_timeout = '500ms';
 
 DO $triggers$
@@ -57,9 +57,12 @@ BEGIN
   END LOOP;
 
   -- A trigger that is as it should be is left alone: no lock. The text is that
-  -- of pg_get_triggerdef; should a PostgreSQL write it differently, the trigger is made anew.
+  -- of pg_get_triggerdef; should a PostgreSQL write it differently, the trigger
+  -- is made anew. DROP TRIGGER locks readers out, even if there is nothing to
+  -- drop, so that a long pg_dump would be in the way; CREATE TRIGGER does not.
   FOR v_new IN
-    SELECT w.tab::regclass AS tab, w.name, format(
+    SELECT w.tab::regclass AS tab, w.name, t.oid AS present, t.tgenabled AS enabled,
+           pg_get_triggerdef(t.oid) AS present_definition, format(
              'CREATE TRIGGER %I AFTER %s ON %s %sFOR EACH STATEMENT EXECUTE FUNCTION keastream.%I(%L)',
              w.name, w.event, w.tab, w.tables, w.function, v_channel) AS definition
       FROM (VALUES
@@ -74,13 +77,13 @@ BEGIN
         ('public.ipv6_reservations', 'reservation_notify_trigger_delete', 'DELETE', 'REFERENCING OLD TABLE AS changed ', 'v6_changed'),
         ('public.ipv6_reservations', 'reservation_notify_trigger_truncate', 'TRUNCATE', '', 'truncated')
       ) w(tab, name, event, tables, function)
+      LEFT JOIN pg_trigger t ON t.tgrelid = w.tab::regclass AND t.tgname = w.name
   LOOP
-    IF NOT EXISTS (SELECT FROM pg_trigger t
-                    WHERE t.tgrelid = v_new.tab AND t.tgname = v_new.name
-                      AND t.tgenabled IN ('O', 'A') AND pg_get_triggerdef(t.oid) = v_new.definition) THEN
-      EXECUTE format('DROP TRIGGER IF EXISTS %I ON %s', v_new.name, v_new.tab);
-      EXECUTE v_new.definition;
+    CONTINUE WHEN v_new.enabled IN ('O', 'A') AND v_new.present_definition = v_new.definition;
+    IF v_new.present IS NOT NULL THEN
+      EXECUTE format('DROP TRIGGER %I ON %s', v_new.name, v_new.tab);
     END IF;
+    EXECUTE v_new.definition;
   END LOOP;
 
   PERFORM set_config('keastream.replaced', v_replaced::text, true);

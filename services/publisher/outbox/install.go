@@ -228,7 +228,9 @@ func Installed(ctx context.Context, conn *pgx.Conn) (version int, ok bool, err e
 	err = conn.QueryRow(ctx, `
 		SELECT has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
 		  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-		 WHERE n.nspname = 'keastream' AND c.relname = 'installation'`).Scan(&readable)
+		 WHERE n.nspname = 'keastream' AND c.relname = 'installation'
+		   -- and not a view of a stranger, which would run with the rights of whoever asks
+		   AND c.relkind = 'r' AND pg_get_userbyid(c.relowner) = 'keastream_owner'`).Scan(&readable)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return 0, false, nil

@@ -177,6 +177,9 @@ func TestInstallRefuses(t *testing.T) {
 		dsn := pgtest.DB(t)
 		execute(t, connect(t, dsn), `CREATE SCHEMA keastream; CREATE VIEW keastream.installation AS SELECT 1/0 AS version`)
 		refuse(t, superuser(t, dsn), outbox.InstallOptions{}, "schema keastream belongs to role kea", "rename or drop it")
+		if _, ok, err := outbox.Installed(t.Context(), connect(t, superuser(t, dsn))); ok || err != nil {
+			t.Errorf("installed: %t, %v", ok, err)
+		}
 	})
 	t.Run("tables without a record", func(t *testing.T) {
 		t.Parallel()

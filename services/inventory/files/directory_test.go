@@ -229,8 +229,12 @@ func TestAFailedWriteLeavesNothing(t *testing.T) {
 	mustWrite(t, d, name, content("good", "1"), true)
 	// The name itself fits into 255 bytes, the hidden one does not.
 	long := strings.Repeat("x", 235) + "-discovery.yml"
-	if changed, err := d.Write(long, content("a", "1")); changed || !errors.Is(err, syscall.ENAMETOOLONG) {
+	changed, err := d.Write(long, content("a", "1"))
+	if changed || !errors.Is(err, syscall.ENAMETOOLONG) {
 		t.Errorf("Write = %t, %v", changed, err)
+	}
+	if _, again := d.Write(long, content("a", "1")); again == nil || again.Error() != err.Error() {
+		t.Errorf("the same failure has another text: %v, then %v", err, again)
 	}
 	mustWrite(t, d, name, content("better", "2"), true)
 	if left := entries(t, path); !slices.Equal(left, []string{name}) {

@@ -1,6 +1,7 @@
 package files
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -43,12 +44,25 @@ func (d *Directory) Write(name string, data []byte) (changed bool, err error) {
 func (d *Directory) replace(name string, data []byte) error {
 	hidden := "." + name + "." + rand.Text()
 	if err := d.create(hidden, data); err != nil {
-		return err
+		return withoutPath(err)
 	}
 	if err := d.root.Rename(hidden, name); err != nil {
-		return errors.Join(err, d.root.Remove(hidden))
+		_ = d.root.Remove(hidden) // it may be gone; RemoveLeftovers finds what stays
+		return withoutPath(err)
 	}
 	return d.sync()
+}
+
+// withoutPath takes the random name out of an error, so that the same failure
+// has the same text each time and is not news.
+func withoutPath(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return fmt.Errorf("%s: %w", e.Op, e.Err)
+	}
+	if e, ok := errors.AsType[*os.LinkError](err); ok {
+		return fmt.Errorf("%s: %w", e.Op, e.Err)
+	}
+	return err
 }
 
 // create makes a new file that is on disk, but for its name. If it fails there
@@ -59,9 +73,9 @@ func (d *Directory) create(name string, data []byte) (err error) {
 		return err
 	}
 	defer func() {
-		err = errors.Join(err, file.Close())
+		err = cmp.Or(err, file.Close())
 		if err != nil {
-			err = errors.Join(err, d.root.Remove(name))
+			_ = d.root.Remove(name) // RemoveLeftovers finds what stays
 		}
 	}()
 	if _, err := file.Write(data); err != nil {

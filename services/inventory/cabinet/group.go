@@ -53,6 +53,11 @@ type Cabinet struct {
 // File returns the name of the file.
 func (c Cabinet) File() string { return Place{Site: c.Site, Cabinet: c.Cabinet}.File() }
 
+// Equal tells whether both say the same.
+func (c Cabinet) Equal(o Cabinet) bool {
+	return c.Site == o.Site && c.Cabinet == o.Cabinet && slices.Equal(c.Targets, o.Targets) && slices.Equal(c.Sources, o.Sources)
+}
+
 // With returns the cabinet with more lines, which came from the given sources.
 func (c Cabinet) With(targets []Target, sources []string) Cabinet {
 	c.Targets = slices.Concat(c.Targets, targets)
@@ -91,6 +96,11 @@ func Reasons() []Reason { return []Reason{NotAHostname, NoPattern, NoIPv4, FileT
 type Unplaced struct {
 	Hostname string // as reserved if it is not a host name: any text; else canonical
 	Reason   Reason
+}
+
+// Compare orders by name, then by reason.
+func (u Unplaced) Compare(o Unplaced) int {
+	return cmp.Or(cmp.Compare(u.Hostname, o.Hostname), cmp.Compare(u.Reason, o.Reason))
 }
 
 // Grouping is what follows from all reservations.
@@ -163,9 +173,7 @@ func (p Patterns) Group(rs []events.Reservation) Grouping {
 		}
 		g.Cabinets[c.File()] = *c
 	}
-	slices.SortFunc(unplaced, func(x, y Unplaced) int {
-		return cmp.Or(cmp.Compare(x.Hostname, y.Hostname), cmp.Compare(x.Reason, y.Reason))
-	})
+	slices.SortFunc(unplaced, Unplaced.Compare)
 	g.Unplaced = slices.Compact(unplaced)
 	return g
 }

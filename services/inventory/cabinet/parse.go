@@ -17,7 +17,7 @@ import (
 
 // ErrNotOurs is returned by [Parse] for a file that was not written by keastream
 // or by the system that it replaces. Such a file is never changed or removed.
-var ErrNotOurs = errors.New("the file is not ours")
+var ErrNotOurs = errors.New("not written by keastream or the system that it replaces")
 
 // Content is what stands in a file of ours.
 type Content struct {
@@ -46,10 +46,14 @@ func Parse(data []byte) (Content, error) {
 }
 
 func parse(data []byte) (Content, error) {
+	// A large file of another program is not worth a tree in memory.
+	if !bytes.Contains(data, []byte(writerKeastream)) && !bytes.Contains(data, []byte(writerReplaced)) {
+		return Content{}, errors.New("it does not say so")
+	}
 	var document yaml.Node
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	if err := dec.Decode(&document); err != nil {
-		return Content{}, fmt.Errorf("it is not YAML: %w", err)
+		return Content{}, fmt.Errorf("it is not YAML: %s", shorten(err.Error()))
 	}
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return Content{}, errors.New("it holds more than one YAML document")

@@ -101,12 +101,13 @@ func (r *Reconciler) readZones(ctx context.Context, zones []string) (read, unrea
 	var rows []dns.Row
 	for _, zone := range zones {
 		found, err := r.cfg.Provider.Records(ctx, zone)
-		r.note(ctx, err)
 		if err != nil {
+			// Perhaps it is the zone alone: this says nothing about the server.
 			unread = append(unread, zone)
 			r.cannotRead(ctx, zone, err)
 			continue
 		}
+		r.note(ctx, nil)
 		read = append(read, zone)
 		rows = append(rows, found...)
 	}
@@ -209,7 +210,7 @@ func (r *Reconciler) confirmAll(ctx context.Context, zones []string) {
 		inZones := slices.ContainsFunc(rows, func(row dns.Row) bool { return slices.Contains(zones, row.Zone) })
 		if inZones && !r.suspect[name] {
 			r.confirm(ctx, name)
-			if len(Plan(r.index.want(name), r.cache.at(name), r.marks.policy()).Steps)+len(r.withdrawn[name]) > 0 {
+			if len(r.plan(name).Steps)+len(r.withdrawn[name]) > 0 {
 				r.suspect[name] = true
 				odd = append(odd, name)
 			}
@@ -227,9 +228,12 @@ func (r *Reconciler) report(ctx context.Context, took time.Duration, whole bool)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	done := r.made
+	withheld, incomplete := r.withheld()
 	r.log.InfoContext(ctx, fmt.Sprintf("DNS consistency check complete: %d records created", done.created),
-		"updated", done.updated, "removed", done.removed, "withheld", r.withheld(), "conflicts", len(r.conflicts),
-		"parked", len(r.index.parked), "failing", len(r.failing), "in", took.Round(time.Millisecond))
+		"updated", done.updated, "removed", done.removed,
+		"withheld", len(withheld), "incomplete_sources", incomplete,
+		"conflicts", len(r.conflicts), "parked", len(r.index.parked), "failing", len(r.failing),
+		"in", took.Round(time.Millisecond))
 	r.metrics.duration.Observe(took.Seconds())
 	if whole {
 		r.checked = true
@@ -238,13 +242,4 @@ func (r *Reconciler) report(ctx context.Context, took time.Duration, whole bool)
 			r.metrics.success.SetToCurrentTime()
 		}
 	}
-}
-
-// withheld is the number of rows that are still to be removed.
-func (r *Reconciler) withheld() int {
-	n := 0
-	for _, h := range r.holds {
-		n += len(h.rows)
-	}
-	return n
 }

@@ -19,7 +19,7 @@ const PrivateAddress dns.Reason = "private_address"
 // only: what they say is read from the View at the moment of asking, so an
 // answer is never older than the View. It is not safe for concurrent use.
 type index struct {
-	view       *events.View
+	last       func(events.Key) (events.Change, bool) // of the View
 	zones      dns.Zones
 	ttl        uint32
 	publicOnly bool
@@ -49,9 +49,9 @@ func slots(r events.Reservation) (all []slot) {
 	return all
 }
 
-func newIndex(view *events.View, zones dns.Zones, ttl uint32, publicOnly bool) *index {
+func newIndex(last func(events.Key) (events.Change, bool), zones dns.Zones, ttl uint32, publicOnly bool) *index {
 	return &index{
-		view: view, zones: zones, ttl: ttl, publicOnly: publicOnly,
+		last: last, zones: zones, ttl: ttl, publicOnly: publicOnly,
 		claimants: make(map[string][]events.Key),
 		occupants: make(map[slot][]events.Key),
 		parked:    make(map[events.Key]*dns.ParkedError),
@@ -162,7 +162,7 @@ func without[K comparable](m map[K][]events.Key, k K, key events.Key) {
 }
 
 func (x *index) live(key events.Key) (events.Reservation, bool) {
-	c, ok := x.view.Last(key)
+	c, ok := x.last(key)
 	return c.Reservation, ok && !c.Deleted()
 }
 

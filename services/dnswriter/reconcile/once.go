@@ -15,9 +15,10 @@ import (
 type Result struct {
 	// Created, Updated and Removed are numbers of records.
 	Created, Updated, Removed int
-	// Withheld are the removals that did not get their proof in time, each as
-	// "a.lab.example.com A 192.0.2.1", sorted.
-	Withheld []string
+	// Withheld are the records that are still there because it was not proved in
+	// time that nobody asks for them, each as "a.lab.example.com A 192.0.2.1",
+	// sorted. Incomplete are the sources without which it cannot be proved.
+	Withheld, Incomplete []string
 }
 
 const (
@@ -103,7 +104,7 @@ func (r *Reconciler) awaitProof(ctx context.Context) {
 	deadline := time.Now().Add(r.cfg.HoldDown + grace)
 	for time.Now().Before(deadline) {
 		r.mu.Lock()
-		open := len(r.holds) + r.queue.len()
+		open := len(r.holds) + len(r.waiting) + r.queue.len()
 		r.mu.Unlock()
 		if open == 0 || !sleep(ctx, glance) {
 			return
@@ -116,12 +117,7 @@ func (r *Reconciler) result(ctx context.Context) Result {
 	defer r.mu.Unlock()
 	r.raise(ctx, time.Now().Add(r.cfg.HoldDown)) // there is no later
 	result := Result{Created: r.total.created, Updated: r.total.updated, Removed: r.total.removed}
-	for _, h := range r.holds {
-		for key := range h.rows {
-			result.Withheld = append(result.Withheld, fmt.Sprintf("%s %s %s", key.name, key.rtype, key.value))
-		}
-	}
-	slices.Sort(result.Withheld)
+	result.Withheld, result.Incomplete = r.withheld()
 	return result
 }
 

@@ -100,8 +100,10 @@ type Reconciler struct {
 	// late is until when a write with an unclear outcome may still happen.
 	late  map[string]time.Time
 	holds map[string]*hold
-	beats map[string]beat // by source
-	marks marks
+	// waiting are the names with a value that cannot be replaced yet.
+	waiting map[string]bool
+	beats   map[string]beat // by source
+	marks   marks
 	ledger
 }
 
@@ -113,7 +115,7 @@ func New(cfg Config) *Reconciler {
 		log:       cfg.Log.With("scope", cfg.Scope),
 		queue:     newQueue(),
 		caughtUp:  make(chan struct{}),
-		index:     newIndex(cfg.View, cfg.Zones, cfg.TTL, cfg.PublicOnly),
+		index:     newIndex(cfg.View.Last, cfg.Zones, cfg.TTL, cfg.PublicOnly),
 		cache:     newCache(),
 		read:      make(map[string]bool),
 		suspect:   make(map[string]bool),
@@ -121,6 +123,7 @@ func New(cfg Config) *Reconciler {
 		withdrawn: make(map[string][]dns.Row),
 		late:      make(map[string]time.Time),
 		holds:     make(map[string]*hold),
+		waiting:   make(map[string]bool),
 		beats:     make(map[string]beat),
 	}
 	r.metrics = cfg.Metrics.scope(cfg.Scope)
@@ -255,7 +258,7 @@ func (r *Reconciler) work(ctx context.Context, main func(context.Context) error)
 				if !ok {
 					return
 				}
-				r.process(calls, t)
+				r.process(calls, ctx, t)
 			}
 		})
 	}

@@ -1,6 +1,8 @@
 package reconcile
 
 import (
+	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -35,15 +37,25 @@ const heartbeatAge = 30 * time.Second
 // beat is the last heartbeat of a source: its own time, and ours when it came.
 type beat struct{ at, came time.Time }
 
-// observe keeps the hold of a name in line with its plan. The caller holds r.mu.
+// observe keeps the hold of a name in line with its plan, and remembers which
+// steps have to wait. The caller holds r.mu.
 func (r *Reconciler) observe(name string, changes Changes) {
 	rows := make(map[rowKey]bool)
 	sources := slices.Clone(r.cfg.Sources)
+	waits := false
 	for _, s := range changes.Steps {
-		if s.Op == Remove {
+		switch {
+		case s.Op == Remove:
 			rows[keyOf(s.Row)] = true
 			sources = append(sources, s.Row.Owner.Sources()...)
+		case s.replaces() && !r.accounted(*s.Row.Owner):
+			waits = true
 		}
+	}
+	if waits {
+		r.waiting[name] = true
+	} else {
+		delete(r.waiting, name)
 	}
 	if len(rows) == 0 {
 		delete(r.holds, name)
@@ -66,8 +78,39 @@ func (h *hold) covers(rows map[rowKey]bool) bool {
 	return true
 }
 
-// proven tells whether a removal may be made now. The caller holds r.mu and has
+// mayTake tells whether a step may be taken now. The caller holds r.mu and has
 // just planned the name.
+func (r *Reconciler) mayTake(s Step) bool {
+	switch {
+	case s.Op == Remove:
+		return r.proven(s)
+	case s.replaces():
+		return r.accounted(*s.Row.Owner)
+	default:
+		return true
+	}
+}
+
+// replaces tells whether the step takes away a value that DNS has.
+func (s Step) replaces() bool { return s.Op == Update && s.Row.Value != s.Record.Value }
+
+// accounted tells whether it is known what became of those who asked for a row:
+// the view has the reservation, or its deletion, or its source is complete. A
+// change of address is made at once, but while a stream is being filled again
+// the row may belong to somebody who has not come back yet.
+func (r *Reconciler) accounted(owner dns.Owner) bool {
+	for _, key := range owner.Hosts {
+		if _, known := r.index.last(key); known {
+			continue
+		}
+		if s, _ := r.cfg.View.Source(key.Source); !s.Complete {
+			return false
+		}
+	}
+	return true
+}
+
+// proven tells whether a removal may be made now.
 func (r *Reconciler) proven(s Step) bool {
 	h := r.holds[s.Record.Name]
 	if h == nil || !h.rows[keyOf(s.Row)] || !h.absence.Confirmed(r.cfg.View, r.cfg.HoldDown) {
@@ -79,14 +122,14 @@ func (r *Reconciler) proven(s Step) bool {
 }
 
 // heartbeat lets every hold hear the heartbeat, so that none misses that a
-// source was incomplete in between, and asks for the names that have their
+// source was incomplete in between, and asks for the names that may have their
 // proof.
 func (r *Reconciler) heartbeat(s events.SourceState) {
 	r.mu.Lock()
 	if !s.Heartbeat.At.Equal(r.beats[s.Source].at) { // a replay brings the last one again
 		r.beats[s.Source] = beat{at: s.Heartbeat.At, came: time.Now()}
 	}
-	var names []string
+	names := slices.Collect(maps.Keys(r.waiting))
 	for name, h := range r.holds {
 		if h.absence.Confirmed(r.cfg.View, r.cfg.HoldDown) {
 			names = append(names, name)
@@ -97,4 +140,37 @@ func (r *Reconciler) heartbeat(s events.SourceState) {
 	for _, name := range names {
 		r.queue.nudge(name)
 	}
+}
+
+// withheld lists what waits for its proof, each as "a.lab.example.com A
+// 192.0.2.1", sorted, and the sources that are not complete. The caller holds
+// r.mu.
+func (r *Reconciler) withheld() (records, incomplete []string) {
+	text := func(k rowKey) string { return fmt.Sprintf("%s %s %s", k.name, k.rtype, k.value) }
+	sources := make(map[string]bool)
+	for _, h := range r.holds {
+		for key := range h.rows {
+			records = append(records, text(key))
+		}
+		for _, source := range h.sources {
+			sources[source] = true
+		}
+	}
+	for name := range r.waiting {
+		for _, s := range r.plan(name).Steps {
+			if s.replaces() {
+				records = append(records, text(keyOf(s.Row)))
+				for _, source := range s.Row.Owner.Sources() {
+					sources[source] = true
+				}
+			}
+		}
+	}
+	slices.Sort(records)
+	for _, source := range slices.Sorted(maps.Keys(sources)) {
+		if s, _ := r.cfg.View.Source(source); !s.Complete {
+			incomplete = append(incomplete, source)
+		}
+	}
+	return records, incomplete
 }

@@ -27,10 +27,15 @@ const lateness = time.Minute
 
 var errUnsettled = errors.New("what DNS has changes while it is worked on")
 
-// process brings one name into the state that is wanted now.
-func (r *Reconciler) process(ctx context.Context, t task) {
+// process brings one name into the state that is wanted now. When stop ends it
+// begins nothing new; what has begun goes on until ctx ends.
+func (r *Reconciler) process(ctx, stop context.Context, t task) {
 	var failure error
 	for range rounds {
+		if stop.Err() != nil {
+			r.queue.done(t) // the next start looks at every name
+			return
+		}
 		if err := r.refresh(ctx, t.name); err != nil {
 			r.failed(ctx, t, err)
 			return
@@ -96,10 +101,15 @@ func (r *Reconciler) next(ctx context.Context, name string) []Step {
 	if len(steps) > 0 {
 		return steps
 	}
-	changes := Plan(r.index.want(name), r.cache.at(name), r.marks.policy())
+	changes := r.plan(name)
 	r.observe(name, changes)
 	r.enter(ctx, name, changes)
-	return slices.DeleteFunc(changes.Steps, func(s Step) bool { return s.Op == Remove && !r.proven(s) })
+	return slices.DeleteFunc(changes.Steps, func(s Step) bool { return !r.mayTake(s) })
+}
+
+// plan plans a name by what is wanted and known now. The caller holds r.mu.
+func (r *Reconciler) plan(name string) Changes {
+	return Plan(r.index.want(name), r.cache.at(name), r.marks.policy())
 }
 
 // take takes the steps of one name. It returns nil if they were taken, or if
@@ -243,6 +253,10 @@ func (r *Reconciler) settled(ctx context.Context, t task) {
 
 // failed gives back a name that has to be tried again.
 func (r *Reconciler) failed(ctx context.Context, t task, err error) {
+	if ctx.Err() != nil {
+		r.queue.done(t) // the call was cut off by us
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.suspect[t.name] = true // read it before it is tried again

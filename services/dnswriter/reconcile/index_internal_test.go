@@ -1,0 +1,161 @@
+package reconcile
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+
+	"github.com/keastream/keastream/pkg/events"
+	"github.com/keastream/keastream/services/dnswriter/dns"
+)
+
+func parseZones(t rapid.TB, settings ...string) dns.Zones {
+	zones, err := dns.ParseZones(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return zones
+}
+
+func drawReservation(t *rapid.T) events.Reservation {
+	id := rapid.Int64Range(1, 6).Draw(t, "host")
+	r := events.Reservation{
+		Source: rapid.SampledFrom([]string{"us3", "us4"}).Draw(t, "source"), HostID: id,
+		Hostname:       rapid.SampledFrom([]string{"a", "b", "A.lab.example.com.", "c.example.com", "", "-"}).Draw(t, "hostname"),
+		Identifier:     rapid.SampledFrom([]string{"020000000001", "020000000002"}).Draw(t, "identifier"),
+		IdentifierType: "hw-address",
+	}
+	if n := rapid.Byte().Draw(t, "address"); n%4 != 0 {
+		r.IP = netip.AddrFrom4([4]byte{192, 0, 2, n % 4})
+	}
+	if n := rapid.Int64Range(0, 2).Draw(t, "subnet"); n > 0 {
+		r.Subnet4 = new(n)
+	}
+	return r
+}
+
+// TestIndexIsDesired compares, after every difference, what the index says of
+// each name with what all reservations together ask for, and checks that every
+// name of which something else is wanted was named.
+func TestIndexIsDesired(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		zones := parseZones(t, "lab.example.com", "2=example.com")
+		rows := make(map[events.Key]events.Change)
+		x := newIndex(func(k events.Key) (events.Change, bool) { c, ok := rows[k]; return c, ok }, zones, 600, false)
+
+		desired := func() map[string]Want {
+			var live []events.Reservation
+			for _, c := range rows {
+				if !c.Deleted() {
+					live = append(live, c.Reservation)
+				}
+			}
+			var claims []dns.Claim
+			for _, r := range events.Current(live) {
+				found, _ := zones.ForReservation(r, 600)
+				claims = append(claims, found...)
+			}
+			all := make(map[string]Want)
+			sets, conflicts := dns.Desired(slices.Values(claims))
+			for _, s := range sets {
+				all[s.Name] = Want{Sets: []dns.Set{s}}
+			}
+			for _, c := range conflicts {
+				all[c.Name] = Want{Conflicts: []dns.Conflict{c}}
+			}
+			return all
+		}
+
+		before := desired()
+		for range rapid.IntRange(1, 20).Draw(t, "differences") {
+			r := drawReservation(t)
+			d := events.Difference{Change: events.Change{Operation: events.Update, Reservation: r}}
+			if old, ok := rows[r.Key()]; ok && !old.Deleted() {
+				d.Before = new(old.Reservation)
+			}
+			if d.Before != nil && rapid.Bool().Draw(t, "delete") {
+				d.Change = events.Change{Operation: events.Delete, Reservation: *d.Before}
+			} else {
+				d.After = &r
+			}
+			rows[r.Key()] = d.Change // the View takes it in first
+			dirty := x.apply(d)
+
+			after := desired()
+			for name := range maps.Keys(after) {
+				if diff := cmp.Diff(after[name], x.want(name), cmpopts.EquateEmpty()); diff != "" {
+					t.Fatalf("%s after %+v (-all +index):\n%s", name, d, diff)
+				}
+			}
+			for _, name := range []string{"a.lab.example.com", "b.lab.example.com", "a.example.com", "b.example.com", "c.example.com"} {
+				if !cmp.Equal(before[name], after[name]) && !slices.Contains(dirty, name) {
+					t.Fatalf("%+v changes what is wanted of %s, but only %v are named", d, name, dirty)
+				}
+				if _, wanted := after[name]; !wanted && len(x.want(name).Sets)+len(x.want(name).Conflicts) > 0 {
+					t.Fatalf("%s is wanted by nobody, the index says %+v", name, x.want(name))
+				}
+			}
+			before = after
+			checkIndex(t, x, rows)
+		}
+	})
+}
+
+// checkIndex compares what the index keeps with the rows.
+func checkIndex(t *rapid.T, x *index, rows map[events.Key]events.Change) {
+	claiming, parked := 0, 0
+	for _, c := range rows {
+		if c.Deleted() {
+			continue
+		}
+		claims, err := x.claims(c.Reservation)
+		if err != nil {
+			parked++
+		}
+		if len(claims) > 0 {
+			claiming++
+		}
+	}
+	if x.claiming != claiming || len(x.parked) != parked {
+		t.Fatalf("%d ask and %d are parked, the index counts %d and %d", claiming, parked, x.claiming, len(x.parked))
+	}
+	kept := 0
+	for _, keys := range x.claimants {
+		kept += len(keys)
+	}
+	if kept != claiming {
+		t.Fatalf("the index keeps %d claims, want %d: %v", kept, claiming, x.claimants)
+	}
+}
+
+func TestIndexParksPrivateAddresses(t *testing.T) {
+	t.Parallel()
+	x := newIndex(nil, parseZones(t, "lab.example.com"), 600, true)
+	for _, test := range []struct {
+		ip     string
+		parked bool
+	}{
+		{"192.0.2.1", false}, {"10.1.2.3", true}, {"172.30.19.100", true}, {"192.168.0.1", true}, {"169.254.1.1", true}, {"172.32.0.1", false},
+	} {
+		r := events.Reservation{Source: "us3", HostID: 1, Hostname: "a", IP: netip.MustParseAddr(test.ip)}
+		claims, err := x.claims(r)
+		if parked := err != nil; parked != test.parked || parked == (len(claims) > 0) {
+			t.Errorf("%s: claims %v, error %v", test.ip, claims, err)
+		}
+		x.add(r)
+		if _, parked := x.parked[r.Key()]; parked != test.parked {
+			t.Errorf("%s: parked is %v", test.ip, parked)
+		}
+		x.remove(r)
+		if len(x.parked)+len(x.claimants)+x.claiming != 0 {
+			t.Errorf("%s: something is left: %+v", test.ip, fmt.Sprint(x.parked, x.claimants))
+		}
+	}
+}

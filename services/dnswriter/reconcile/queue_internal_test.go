@@ -1,0 +1,273 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// mustTake takes a name that has to be ready at once.
+func mustTake(t *testing.T, q *queue, want string) task {
+	t.Helper()
+	got, ok := q.take(alreadyPatient(t))
+	if !ok || got.name != want {
+		t.Fatalf("took %q (%v), want %q", got.name, ok, want)
+	}
+	return got
+}
+
+// mustWait checks that no name is ready.
+func mustWait(t *testing.T, q *queue) {
+	t.Helper()
+	if got, ok := q.take(alreadyPatient(t)); ok {
+		t.Fatalf("took %q, want nothing", got.name)
+	}
+}
+
+// alreadyPatient ends after a moment of the bubble's clock.
+func alreadyPatient(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func openQueue() *queue {
+	q := newQueue()
+	q.open()
+	return q
+}
+
+func TestQueueHandsOutNothingBeforeItIsOpen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue()
+		q.event("a", time.Now())
+		mustWait(t, q)
+		q.open()
+		mustTake(t, q, "a")
+	})
+}
+
+func TestQueuePrefersEvents(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := openQueue()
+		q.check([]string{"c1", "c2", "c3"})
+		q.event("e1", time.Now())
+		q.event("c3", time.Now())
+		for i, want := range []string{"e1", "c3", "c1", "c2"} {
+			got := mustTake(t, q, want)
+			if got.check != (i > 1) || got.since.IsZero() != (i > 1) {
+				t.Errorf("%s is handed out as %+v", want, got)
+			}
+			q.done(got)
+		}
+		if !q.checkDone(t.Context()) || q.len() != 0 {
+			t.Errorf("%d names are left", q.len())
+		}
+	})
+}
+
+func TestQueueKeepsANameInOneLane(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := openQueue()
+		q.event("a", time.Now())
+		first := mustTake(t, q, "a")
+		time.Sleep(time.Second)
+		second := time.Now()
+		q.event("a", second)
+		q.event("a", second.Add(time.Second))
+		q.nudge("a")
+		mustWait(t, q)
+		q.done(first)
+		again := mustTake(t, q, "a") // once, however often it was asked for
+		if !again.since.Equal(second) {
+			t.Errorf("the second event is from %v, want %v", again.since, second)
+		}
+		q.done(again)
+		mustWait(t, q)
+	})
+}
+
+func TestQueueBacksOff(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		unserved bool
+		longest  time.Duration
+	}{{false, longestPause}, {true, unservedPause}} {
+		synctest.Test(t, func(t *testing.T) {
+			q := openQueue()
+			start := time.Now()
+			q.event("a", start)
+			previous := time.Duration(0)
+			for range 20 {
+				got, ok := q.take(t.Context())
+				if !ok || !got.since.Equal(start) {
+					t.Fatalf("took %+v: the event is still not answered", got)
+				}
+				wait := q.retry(got, test.unserved)
+				if wait > test.longest || wait < min(previous/2, test.longest/2) || wait < firstPause/2 {
+					t.Errorf("waits %v after %v", wait, previous)
+				}
+				previous = wait
+			}
+			q.event("a", time.Now()) // an event is not kept waiting
+			q.done(mustTake(t, q, "a"))
+			q.event("a", time.Now())
+			if wait := q.retry(mustTake(t, q, "a"), test.unserved); wait > firstPause {
+				t.Errorf("after a success it waits %v", wait)
+			}
+		})
+	}
+}
+
+func TestQueueNudgesOnlyIdleNames(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := openQueue()
+		q.event("a", time.Now())
+		q.retry(mustTake(t, q, "a"), false)
+		q.nudge("a")
+		q.later("a", time.Now())
+		mustWait(t, q)
+		q.later("b", time.Now().Add(time.Hour))
+		mustWait(t, q)
+		time.Sleep(time.Hour)
+		q.done(mustTake(t, q, "a"))
+		q.done(mustTake(t, q, "b"))
+	})
+}
+
+func TestQueueLetsOneTryWhileTheServerIsAway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := openQueue()
+		for i := range away {
+			q.event(fmt.Sprint("failed", i), time.Now())
+			got := mustTake(t, q, fmt.Sprint("failed", i))
+			if nowAway := q.unanswered(); nowAway != (i == away-1) {
+				t.Errorf("away is %v after %d failures", nowAway, i+1)
+			}
+			q.retry(got, true)
+		}
+		q.event("x", time.Now())
+		q.event("y", time.Now())
+		mustWait(t, q) // the server is given a pause
+		time.Sleep(5 * time.Second)
+		probe, ok := q.take(t.Context())
+		if !ok {
+			t.Fatal("nobody may try")
+		}
+		mustWait(t, q)
+		if !q.answered() || q.answered() {
+			t.Error("the server is back once")
+		}
+		q.done(probe)
+		var rest []string
+		for range away + 1 {
+			got, ok := q.take(alreadyPatient(t))
+			if !ok {
+				t.Fatalf("only %v go on", rest)
+			}
+			rest = append(rest, got.name)
+			q.done(got)
+		}
+		if rest = append(rest, probe.name); !slices.Contains(rest, "x") || !slices.Contains(rest, "y") || len(rest) != away+2 {
+			t.Errorf("%v go on", rest)
+		}
+	})
+}
+
+// TestQueueLosesNothing runs workers that fail at random while names are asked
+// for, and checks that no two have the same name, and that each name is handed
+// out after the last time it was asked for.
+func TestQueueLosesNothing(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		plan := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) [3]int {
+			return [3]int{rapid.IntRange(0, 3).Draw(t, "name"), rapid.IntRange(0, 3).Draw(t, "what"), rapid.IntRange(0, 30).Draw(t, "after")}
+		}), 1, 30).Draw(rt, "plan")
+		synctest.Test(t, func(t *testing.T) {
+			q := openQueue()
+			ctx, cancel := context.WithCancel(t.Context())
+			var mu sync.Mutex
+			busy := make(map[string]bool)
+			asked, answered := make(map[string]int), make(map[string]int)
+			clock := 0
+			var workers sync.WaitGroup
+			for worker := range 3 {
+				workers.Go(func() {
+					for n := 0; ; n++ {
+						got, ok := q.take(ctx)
+						if !ok {
+							return
+						}
+						mu.Lock()
+						if busy[got.name] {
+							t.Errorf("two workers have %s", got.name)
+						}
+						busy[got.name] = true
+						clock++
+						begun := clock
+						mu.Unlock()
+						time.Sleep(time.Duration(5+worker) * time.Millisecond)
+						mu.Lock()
+						busy[got.name] = false
+						fails := (n+worker)%3 == 0
+						if !fails {
+							answered[got.name] = begun
+						}
+						mu.Unlock()
+						if fails {
+							q.unanswered()
+							q.retry(got, n%2 == 0)
+						} else {
+							q.answered()
+							q.done(got)
+						}
+					}
+				})
+			}
+			for _, step := range plan {
+				time.Sleep(time.Duration(step[2]) * time.Millisecond)
+				name := fmt.Sprint("n", step[0])
+				mu.Lock()
+				clock++
+				asked[name] = clock
+				mu.Unlock()
+				switch step[1] {
+				case 0, 1:
+					q.event(name, time.Now())
+				case 2:
+					q.check([]string{name, "other"})
+				case 3:
+					q.event(name, time.Now())
+					q.nudge(name)
+				}
+			}
+			if !q.checkDone(t.Context()) {
+				t.Error("the check is not done")
+			}
+			time.Sleep(time.Hour)
+			mu.Lock()
+			for name, when := range asked {
+				if answered[name] < when {
+					t.Errorf("%s was asked for and never handed out after that", name)
+				}
+			}
+			mu.Unlock()
+			if q.len() != 0 {
+				t.Errorf("%d names are left", q.len())
+			}
+			cancel()
+			workers.Wait()
+		})
+	})
+}

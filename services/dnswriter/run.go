@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -86,11 +87,19 @@ func once(ctx context.Context, d *daemon.Daemon, reconciler *reconcile.Reconcile
 	for _, record := range result.Withheld {
 		fmt.Fprintln(d.Out, "withheld:", record)
 	}
+	return verdict(result, err)
+}
+
+// verdict is what the process ends with after one check.
+func verdict(result reconcile.Result, err error) error {
 	switch {
 	case err != nil:
 		return err
+	case len(result.Incomplete) > 0:
+		return fmt.Errorf("%d removals are withheld, because these sources are not complete: %s: %w",
+			len(result.Withheld), strings.Join(result.Incomplete, ", "), daemon.ErrDifference)
 	case len(result.Withheld) > 0:
-		return fmt.Errorf("%d removals are withheld, because it is not proved that no reservation asks for the records: %w",
+		return fmt.Errorf("%d removals are withheld, because the proof that no reservation asks for the records did not come in time: %w",
 			len(result.Withheld), daemon.ErrDifference)
 	}
 	return daemon.ErrDone

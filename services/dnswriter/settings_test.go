@@ -1,0 +1,113 @@
+package main
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keastream/keastream/internal/daemon"
+	"github.com/keastream/keastream/services/dnswriter/reconcile"
+	"github.com/keastream/keastream/solidsim"
+)
+
+// call runs the program with arguments that make it end by itself.
+func call(t *testing.T, args ...string) (code int, output string) {
+	t.Helper()
+	out := &journal{out: t.Output()}
+	code = daemon.Program{
+		Name: name, Description: description, CLI: &cli{}, Args: args, Stdout: out, Stderr: out,
+	}.Run(t.Context())
+	return code, out.String()
+}
+
+func TestAllWrongSettingsAreNamedAtOnce(t *testing.T) {
+	t.Parallel()
+	code, output := call(t, "--sources", "US3,ok", "--dns-zone", "bad zone,12=lab.example.com", "--dns-scope", "internal,external",
+		"--dns-server", "internal", "--dns-server", "secret=x", "--ttl", "4", "--hold-down", "0s", "--sweep", "10ms", "--workers", "65",
+		"--api-rate=-1", "--sds-host", "http://sds.example.com", "--sds-ca", "/does/not/exist", "--sds-username", "u")
+	if code != daemon.ExitSettings {
+		t.Errorf("the exit code is %d", code)
+	}
+	for _, want := range []string{
+		`--sources: source "US3"`, `--dns-zone: zone "bad zone"`, "--dns-scope=internal,external: one process writes one scope",
+		"--dns-server=internal: give it as SCOPE=NAME", `scope "secret" is not internal or external`, "--ttl=4", "--hold-down=0s",
+		"--sweep=10ms", "--workers=65", "--api-rate=-1", "the API speaks https only", "/does/not/exist", "there is no password for SOLIDserver",
+	} {
+		if !strings.Contains(output, want) {
+			t.Errorf("the output does not say %q", want)
+		}
+	}
+}
+
+func TestNeededSettings(t *testing.T) {
+	t.Parallel()
+	code, output := call(t, "run")
+	if code != daemon.ExitSettings {
+		t.Errorf("the exit code is %d", code)
+	}
+	for _, want := range []string{"--dns-zone", "--sds-host", "SDS_HOST", "--sds-username", "SDS_USERNAME", "SDS_PASSWORD"} {
+		if !strings.Contains(output, want) {
+			t.Errorf("the output does not ask for %s", want)
+		}
+	}
+}
+
+func TestServersOfScopes(t *testing.T) {
+	t.Parallel()
+	servers, err := runVerb{Servers: []string{"external=dns-external-smart.site.com"}}.servers()
+	if err != nil || servers[internalScope] != solidsim.InternalServer || servers[externalScope] != "dns-external-smart.site.com" {
+		t.Errorf("the servers are %v, %v", servers, err)
+	}
+}
+
+func TestExternalScopeShowsNoPrivateAddress(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.src.Put(host(1, "inside", "10.0.0.1"), host(2, "outside", "198.51.100.1"))
+	w.src.Beat(time.Second)
+	s := w.start("--dns-scope", "external")
+	s.checked(1)
+	records := w.sim.Records(solidsim.ExternalServer)
+	if len(records) != 1 || records[0].Name != "outside.site.com" || len(w.sim.Records(solidsim.InternalServer)) != 0 {
+		t.Errorf("the records are %+v", records)
+	}
+	s.metric(`keastream_parked_names{reason="private_address",scope="external"} 1`)
+}
+
+func TestOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.src.Put(host(1, "a", "192.0.2.1"), host(2, "b", "192.0.2.2"))
+	w.src.Beat(time.Second)
+	s := w.start("--once")
+	if code := s.wait(); code != daemon.ExitOK || s.log.count("2 records created, 0 updated, 0 removed, 0 removals withheld") != 1 {
+		t.Errorf("the exit code is %d", code)
+	}
+	w.src.Delete(1)
+	w.src.Put(host(2, "b", "192.0.2.22"))
+	s = w.start("--once", "--sources", "us3")
+	w.beating("the removal has its proof", func() bool { return len(w.values("a")) == 0 })
+	if code := s.wait(); code != daemon.ExitOK || s.log.count("0 records created, 1 updated, 1 removed, 0 removals withheld") != 1 {
+		t.Errorf("the exit code is %d", code)
+	}
+}
+
+func TestVerdict(t *testing.T) {
+	t.Parallel()
+	failure := errors.New("two names could not be brought into step")
+	for _, test := range []struct {
+		result reconcile.Result
+		err    error
+		want   error
+	}{
+		{reconcile.Result{Created: 1}, nil, daemon.ErrDone},
+		{reconcile.Result{Withheld: []string{"a.site.com A 192.0.2.1"}}, nil, daemon.ErrDifference},
+		{reconcile.Result{Withheld: []string{"a.site.com A 192.0.2.1"}, Incomplete: []string{"us3"}}, nil, daemon.ErrDifference},
+		{reconcile.Result{Withheld: []string{"a.site.com A 192.0.2.1"}}, failure, failure},
+	} {
+		if got := verdict(test.result, test.err); !errors.Is(got, test.want) {
+			t.Errorf("%+v, %v: the end is %v, want %v", test.result, test.err, got, test.want)
+		}
+	}
+}

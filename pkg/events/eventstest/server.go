@@ -16,7 +16,8 @@ import (
 type Server struct {
 	t    testing.TB
 	opts *server.Options
-	srv  *server.Server
+	srv  *server.Server // nil while stopped
+	url  string
 }
 
 // Start starts a server, which is stopped at the end of the test.
@@ -58,12 +59,12 @@ func (s *Server) Resume() {
 		srv.Shutdown()
 		s.t.Fatal("nats-server is not ready after 20 s")
 	}
-	s.srv = srv
+	s.srv, s.url = srv, srv.ClientURL()
 	s.opts.Port = srv.Addr().(*net.TCPAddr).Port // the same one after Stop and Resume
 }
 
-// URL returns the address for clients.
-func (s *Server) URL() string { return s.srv.ClientURL() }
+// URL returns the address for clients. It stays the same for the whole test.
+func (s *Server) URL() string { return s.url }
 
 // Connect returns a connection that comes back by itself when the server does.
 // It is closed at the end of the test.

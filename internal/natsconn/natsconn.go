@@ -132,7 +132,8 @@ type listener struct {
 
 func (l *listener) connected(nc *nats.Conn) {
 	clear(l.reasons)
-	l.log.Info("nats connected", "url", nc.ConnectedUrlRedacted(), "server", nc.ConnectedServerName(), "version", nc.ConnectedServerVersion())
+	// The client's own redaction shows a token, which stands in place of a user.
+	l.log.Info("nats connected", "url", Redact(nc.ConnectedUrl()), "server", nc.ConnectedServerName(), "version", nc.ConnectedServerVersion())
 }
 
 // disconnected is called with nil when the connection is closed by us.

@@ -241,6 +241,33 @@ func TestServerRefusesForAWhile(t *testing.T) {
 	}
 }
 
+func TestLogHoldsNoCredentials(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		demand func(*server.Options)
+		login  string
+	}{
+		"token":             {func(o *server.Options) { o.Authorization = "hunter2" }, "hunter2"},
+		"user and password": {func(o *server.Options) { o.Username, o.Password = "hunter", "hunter2" }, "hunter:hunter2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, 0, test.demand)
+			port := portOf(s)
+			log, book := newLog(t)
+			connect(t, natsconn.Settings{URL: []string{"nats://" + test.login + "@" + s.Addr().String()}}, log)
+			book.wait(t, 1, `msg="nats connected" url=nats://[redacted]@`+s.Addr().String())
+			stop(s)
+			book.wait(t, 1, "nats connection attempt failed")
+			serve(t, port, test.demand)
+			book.wait(t, 2, `msg="nats connected"`)
+			if strings.Contains(book.String(), "hunter") {
+				t.Error("credentials are in the log")
+			}
+		})
+	}
+}
+
 func waitForAttempts(t *testing.T, s *server.Server, n uint64) {
 	t.Helper()
 	look := time.NewTicker(20 * time.Millisecond)

@@ -20,7 +20,7 @@ type Settings struct {
 	// URL are the addresses of one cluster, scheme nats, tls, ws or wss. It has
 	// no default of its own, so that a service can see whether it was given;
 	// Connect takes [DefaultURL] if it is empty.
-	URL []string `name:"nats-url" placeholder:"URL" help:"Address of NATS; several as a list or by repeating the flag (default: nats://127.0.0.1:4222)."`
+	URL []string `name:"nats-url" placeholder:"URL" help:"Address of NATS; several as a list or by repeating the flag; a comma in a password is written as %2C (default: nats://127.0.0.1:4222)."`
 
 	// Creds is the path of a credentials file (user JWT and key). It is read
 	// anew at each connect.
@@ -41,14 +41,16 @@ type Settings struct {
 }
 
 // Validate reports everything that is wrong with the settings, joined. It reads
-// the files. A password in an address is not repeated.
+// the files. An address that is wrong is not repeated: it may be a part of a
+// password, which a comma cut in two.
 func (s Settings) Validate() error {
 	var problems []error
 	wrong := func(format string, v ...any) { problems = append(problems, fmt.Errorf(format, v...)) }
 
-	for _, address := range s.URL {
+	for i, address := range s.URL {
 		if err := checkURL(address); err != nil {
-			wrong("--nats-url=%s: %w: give it as in %s", Redact(address), err, DefaultURL)
+			wrong("--nats-url: address %d of %d: %w: give it as in %s, and write a comma in a password as %%2C",
+				i+1, len(s.URL), err, DefaultURL)
 		}
 	}
 	if err := checkCreds(s.Creds); err != nil {
@@ -86,6 +88,9 @@ func checkURL(address string) error {
 		return errors.New("the scheme is not nats, tls, ws or wss")
 	case u.Hostname() == "":
 		return errors.New("there is no host in it")
+	case strings.Contains(address, ","):
+		// The client takes the addresses as one list, and would cut it here.
+		return errors.New("there is a comma in it")
 	}
 	return nil
 }
@@ -115,7 +120,7 @@ func checkCA(path string) error {
 	return nil
 }
 
-// Redact hides user and password of an address, also of one that does not parse.
+// Redact hides user, password and token of an address.
 func Redact(address string) string {
 	scheme, rest, found := strings.Cut(address, "://")
 	if !found {

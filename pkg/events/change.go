@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // MaxMessageSize is the greatest size of a message of the stream, headers
@@ -139,6 +140,9 @@ func (w wireChange) change() (Change, error) {
 	if w.At.IsZero() {
 		return Change{}, errors.New("at: is missing")
 	}
+	if err := w.checkSize(); err != nil {
+		return Change{}, err
+	}
 	r := Reservation{
 		Source: w.Source, HostID: *w.HostID, Hostname: w.Hostname, MAC: w.MAC,
 		Identifier: w.Identifier, IdentifierType: w.IdentifierType,
@@ -166,6 +170,28 @@ func (w wireChange) change() (Change, error) {
 		return Change{}, fmt.Errorf("identifier: %q is not lower-case hex", shorten(w.Identifier))
 	}
 	return Change{Operation: w.Operation, Seq: w.Seq, At: w.At.UTC(), Reservation: r}, nil
+}
+
+// checkSize keeps every field so short that what was decoded can be encoded
+// again and fits into a message, however many escapes it needs.
+func (w wireChange) checkSize() error {
+	invalid := 0
+	for _, text := range w.Invalid {
+		invalid += len(text)
+	}
+	switch {
+	case utf8.RuneCountInString(w.Hostname) > MaxHostname:
+		return fmt.Errorf("hostname: %q is longer than %d characters", shorten(w.Hostname), MaxHostname)
+	case len(w.Identifier) > 2*MaxIdentifier:
+		return fmt.Errorf("identifier: %q is longer than %d bytes", shorten(w.Identifier), MaxIdentifier)
+	case len(w.IdentifierType) > 16:
+		return fmt.Errorf("identifier_type: %q is longer than 16 bytes", shorten(w.IdentifierType))
+	case len(w.IPv6) > MaxIPv6:
+		return fmt.Errorf("ipv6: %d addresses are more than %d", len(w.IPv6), MaxIPv6)
+	case invalid > MaxInvalid || len(w.Invalid) > MaxInvalid/16:
+		return fmt.Errorf("invalid: %d texts with %d bytes are more than %d with %d", len(w.Invalid), invalid, MaxInvalid/16, MaxInvalid)
+	}
+	return nil
 }
 
 func isMAC(s string) bool {

@@ -55,34 +55,43 @@ type Publication struct {
 // Encode. A refusal of one change keeps none of the others from being stored;
 // after an unclear outcome the rest is not tried.
 func (s *Stream) Publish(ctx context.Context, changes []Publication) ([]uint64, error) {
-	messages := make([]message, len(changes))
-	for i, p := range changes {
-		data, err := Encode(p.Change)
-		if err != nil {
-			return make([]uint64, len(changes)), err
-		}
-		messages[i] = message{
-			subject: ReservationSubject(p.Change.Reservation.Key()),
-			data:    data,
-			expect:  p.Expect,
-			mayAge:  p.ExpectTombstone,
-		}
-		if p.Change.Deleted() {
-			messages[i].ttl = s.tombstoneTTL
-		}
-	}
 	sequences := make([]uint64, len(changes))
+	messages := make([]message, 0, len(changes))
 	var refused error
-	rest := sequences
+	for i, p := range changes {
+		m, err := s.message(p, &sequences[i])
+		if err != nil {
+			refused = cmp.Or(refused, err)
+			continue
+		}
+		messages = append(messages, m)
+	}
 	for chunk := range chunks(messages) {
-		err := s.putChunk(ctx, chunk, rest[:len(chunk)])
-		rest = rest[len(chunk):]
+		err := s.putChunk(ctx, chunk)
 		if errors.Is(err, ErrUnclear) {
 			return sequences, err
 		}
 		refused = cmp.Or(refused, err)
 	}
 	return sequences, refused
+}
+
+func (s *Stream) message(p Publication, stored *uint64) (message, error) {
+	data, err := Encode(p.Change)
+	if err != nil {
+		return message{}, err
+	}
+	m := message{
+		subject: ReservationSubject(p.Change.Reservation.Key()),
+		data:    data,
+		expect:  p.Expect,
+		mayAge:  p.ExpectTombstone,
+		stored:  stored,
+	}
+	if p.Change.Deleted() {
+		m.ttl = s.tombstoneTTL
+	}
+	return m, nil
 }
 
 // PublishHeartbeat stores a heartbeat over the message with sequence expect
@@ -102,6 +111,7 @@ type message struct {
 	expect  uint64
 	mayAge  bool          // the message that is expected may have expired
 	ttl     time.Duration // 0: for ever
+	stored  *uint64       // where the sequence goes once it is known
 }
 
 // nats returns a message to send. Each attempt needs its own: the libraries
@@ -136,9 +146,9 @@ func chunks(messages []message) func(yield func([]message) bool) {
 // putChunk stores messages of distinct subjects: many in one atomic batch, few
 // side by side. A batch whose outcome is bad or unknown is gone through one by
 // one, which finds out what is stored.
-func (s *Stream) putChunk(ctx context.Context, messages []message, sequences []uint64) error {
+func (s *Stream) putChunk(ctx context.Context, messages []message) error {
 	if len(messages) >= batchMin {
-		if err := s.putBatch(ctx, messages, sequences); err == nil {
+		if err := s.putBatch(ctx, messages); err == nil {
 			return nil
 		}
 	}
@@ -146,7 +156,7 @@ func (s *Stream) putChunk(ctx context.Context, messages []message, sequences []u
 	p := pool.New().WithContext(ctx).WithMaxGoroutines(window).WithCancelOnError().WithFirstError()
 	for i, m := range messages {
 		p.Go(func(ctx context.Context) (err error) {
-			sequences[i], err = s.put(ctx, m)
+			*m.stored, err = s.put(ctx, m)
 			if errors.Is(err, ErrUnclear) {
 				return err // the server is away: the others need not find out, too
 			}
@@ -161,7 +171,7 @@ func (s *Stream) putChunk(ctx context.Context, messages []message, sequences []u
 }
 
 // putBatch stores all messages or none.
-func (s *Stream) putBatch(ctx context.Context, messages []message, sequences []uint64) error {
+func (s *Stream) putBatch(ctx context.Context, messages []message) error {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	msgs := make([]*nats.Msg, len(messages))
@@ -173,8 +183,8 @@ func (s *Stream) putBatch(ctx context.Context, messages []message, sequences []u
 		return fmt.Errorf("publish a batch of %d: %w", len(messages), err)
 	}
 	// The messages of a batch lie side by side; the acknowledgement names the last.
-	for i := range sequences {
-		sequences[i] = ack.Sequence - uint64(len(messages)-1-i)
+	for i, m := range messages {
+		*m.stored = ack.Sequence - uint64(len(messages)-1-i)
 	}
 	return nil
 }

@@ -17,11 +17,7 @@ import (
 
 func openStream(t testing.TB, conn *nats.Conn, cfg events.StreamConfig) *events.Stream {
 	t.Helper()
-	s, err := events.OpenStream(t.Context(), conn, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return eventstest.Open(t, conn, cfg)
 }
 
 func replay(t testing.TB, s *events.Stream) events.Replayed {
@@ -223,6 +219,16 @@ func TestFullStreamKeepsWhatItHas(t *testing.T) {
 	}
 }
 
+func TestChangeThatCannotBeEncodedStopsNoOther(t *testing.T) {
+	t.Parallel()
+	s := openStream(t, eventstest.Start(t).Connect(), events.StreamConfig{})
+	bad := change(events.Insert, 1, strings.Repeat("x", events.MaxHostname+1))
+	seqs, err := s.Publish(t.Context(), []events.Publication{{Change: bad}, {Change: change(events.Insert, 2, "b")}})
+	if err == nil || !strings.Contains(err.Error(), "hostname") || seqs[0] != 0 || seqs[1] == 0 {
+		t.Errorf("Publish gives %v, %v, want the second stored and an error about the first", seqs, err)
+	}
+}
+
 func TestUnclearOutcomeIsSaid(t *testing.T) {
 	t.Parallel()
 	srv := eventstest.Start(t)
@@ -236,6 +242,13 @@ func TestUnclearOutcomeIsSaid(t *testing.T) {
 
 func TestOpenStreamRefusesAnUnsafeOne(t *testing.T) {
 	t.Parallel()
+	conn := eventstest.Start(t).Connect()
+	openStream(t, conn, events.StreamConfig{})
+	stream, err := jetStream(t, conn).Stream(t.Context(), events.StreamName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := stream.CachedInfo().Config
 	for name, test := range map[string]struct {
 		spoil func(*jetstream.StreamConfig)
 		want  []string
@@ -250,19 +263,12 @@ func TestOpenStreamRefusesAnUnsafeOne(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			conn := eventstest.Start(t).Connect()
-			openStream(t, conn, events.StreamConfig{})
-			js := jetStream(t, conn)
-			stream, err := js.Stream(t.Context(), events.StreamName)
-			if err != nil {
-				t.Fatal(err)
-			}
-			cfg := stream.CachedInfo().Config
+			cfg := good
 			test.spoil(&cfg)
-			deleteStream(t, conn)
-			if _, err := js.CreateStream(t.Context(), cfg); err != nil {
+			if _, err := jetStream(t, conn).CreateStream(t.Context(), cfg); err != nil {
 				t.Fatal(err)
 			}
-			_, err = events.OpenStream(t.Context(), conn, events.StreamConfig{})
+			_, err := events.OpenStream(t.Context(), conn, events.StreamConfig{})
 			if !errors.Is(err, events.ErrUnsafeStream) {
 				t.Fatalf("the error is %v, want ErrUnsafeStream", err)
 			}

@@ -17,6 +17,11 @@ const (
 	MaxIdentifier = 1024
 	// MaxIPv6 is the greatest number of IPv6 addresses of one reservation.
 	MaxIPv6 = 256
+	// MaxHostname is the greatest number of characters of a name, that of Kea's
+	// column.
+	MaxHostname = 255
+	// MaxInvalid is the greatest number of bytes of all texts in Invalid.
+	MaxInvalid = 4096
 )
 
 // Key names one row of one Kea database for as long as the row exists.
@@ -94,21 +99,11 @@ func (r Reservation) Addresses() []netip.Addr {
 	return append(all, r.IPv6...)
 }
 
-// SameDevice tells whether both rows reserve for the same client in the same
-// subnet. Kea's database allows one such row at a time (UNIQUE on identifier,
-// type and subnet, where a subnet is set), so two of them in a view are the
-// two halves of a change that has not been seen to its end.
-func (r Reservation) SameDevice(o Reservation) bool {
-	return r.Source == o.Source &&
-		r.IdentifierType == o.IdentifierType &&
-		r.Identifier == o.Identifier &&
-		(r.Subnet4 != nil && equalSubnet(r.Subnet4, o.Subnet4) ||
-			r.Subnet6 != nil && equalSubnet(r.Subnet6, o.Subnet6))
-}
-
 // Current returns rs without those that a later row of the same device has
-// replaced: of two for which SameDevice holds, the higher HostID counts. The
-// result is ordered by Key.
+// replaced. Kea's database allows one row at a time for a source, identifier
+// type, identifier and subnet, where a subnet is set. So two of them are the
+// halves of a change that has not been seen to its end, and the one with the
+// higher HostID counts. The result is ordered by Key.
 func Current(rs []Reservation) []Reservation {
 	sorted := slices.Clone(rs)
 	slices.SortFunc(sorted, func(a, b Reservation) int { return a.Key().Compare(b.Key()) })

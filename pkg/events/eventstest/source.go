@@ -36,16 +36,33 @@ func NewSource(t testing.TB, conn *nats.Conn, name string) *Source {
 	s := &Source{t: t, name: name, Now: time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC), Epoch: "epoch-1"}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	var err error
-	if s.stream, err = events.OpenStream(ctx, conn, events.StreamConfig{}); err != nil {
-		t.Fatalf("open stream: %v", err)
-	}
+	s.stream = Open(t, conn, events.StreamConfig{})
 	replayed, err := s.stream.Replay(ctx, name, func() {})
 	if err != nil {
 		t.Fatalf("replay: %v", err)
 	}
 	s.rows, s.heartbeat = replayed.Hosts, replayed.HeartbeatSequence
 	return s
+}
+
+// Open opens the stream, creating it if need be. It tries for a while: a server
+// removes the files of a deleted stream in the background, and cannot create
+// the stream anew until they are gone.
+func Open(t testing.TB, conn *nats.Conn, cfg events.StreamConfig) *events.Stream {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for {
+		s, err := events.OpenStream(ctx, conn, cfg)
+		if err == nil {
+			return s
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("open stream: %v", err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // Reservation returns a reservation with a hw-address made from id, in subnet 1.

@@ -127,11 +127,7 @@ func (r *rig) await() {
 
 func (r *rig) stored() map[int64]events.Stored {
 	r.t.Helper()
-	s, err := events.OpenStream(r.t.Context(), r.conn, events.StreamConfig{})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	all, err := s.Replay(r.t.Context(), "us3", func() {})
+	all, err := eventstest.Open(r.t, r.conn, events.StreamConfig{}).Replay(r.t.Context(), "us3", func() {})
 	if err != nil {
 		r.t.Fatal(err)
 	}

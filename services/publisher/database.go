@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/keastream/keastream/internal/secrets"
 )
@@ -24,15 +25,16 @@ type database struct {
 	PasswordFile string `name:"password-file" placeholder:"FILE" help:"File with the password; it is read for every connection. Without it KEA_DB_PASSWORD counts."`
 	SSLMode      string `name:"sslmode" default:"prefer" enum:"disable,allow,prefer,require,verify-ca,verify-full" help:"TLS to PostgreSQL: disable, allow, prefer, require, verify-ca or verify-full (default: ${default})."`
 	SSLRootCert  string `name:"sslrootcert" placeholder:"FILE" help:"PEM file of the authorities that sign PostgreSQL's certificate."`
-	URL          string `name:"url" placeholder:"URL" help:"Connection URL, instead of host, port, name, user and sslmode; may name several hosts. Keep the password out of it."`
+	URL          string `name:"url" placeholder:"URL" help:"Connection URL, instead of host, port, name, user, sslmode and sslrootcert; may name several hosts, of which the primary is taken. Keep the password out of it."`
 }
 
 // Validate reports what can be seen without connecting.
 func (d database) Validate() error {
-	if _, err := d.config(); err != nil {
-		return err
+	if d.URL != "" && d.SSLRootCert != "" {
+		return errors.New("--db-sslrootcert: is not used with --db-url: write sslrootcert=FILE into the URL")
 	}
-	return nil
+	_, err := d.config()
+	return err
 }
 
 // connect opens a connection to the primary with the password of this moment.
@@ -62,6 +64,9 @@ func (d database) config() (*pgx.ConnConfig, error) {
 		// The library hides the password of a URL in its errors.
 		return nil, fmt.Errorf("--db-host, --db-url and the other settings of the database: %w", err)
 	}
+	if config.ValidateConnect == nil { // a URL may say otherwise
+		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
 	if config.RuntimeParams == nil {
 		config.RuntimeParams = make(map[string]string)
 	}
@@ -69,10 +74,7 @@ func (d database) config() (*pgx.ConnConfig, error) {
 }
 
 func (d database) connectionURL() string {
-	q := url.Values{
-		"sslmode":              {d.SSLMode},
-		"target_session_attrs": {"read-write"},
-	}
+	q := url.Values{"sslmode": {d.SSLMode}}
 	if d.SSLRootCert != "" {
 		q.Set("sslrootcert", d.SSLRootCert)
 	}

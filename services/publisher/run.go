@@ -25,7 +25,7 @@ type runVerb struct {
 	Channel        string        `name:"channel" default:"kea_lease_events" help:"Channel on which the triggers notify (default: ${default})."`
 	Poll           time.Duration `name:"poll" default:"5s" help:"How long a change may lie unnoticed when its notification was lost (default: ${default})."`
 	Resync         time.Duration `name:"resync" default:"1h" help:"Time between comparisons of the whole database with the whole stream; SIGUSR1 asks for one now (default: ${default})."`
-	Once           bool          `name:"once" help:"Compare once, publish what differs, and end."`
+	Once           bool          `name:"once" help:"Compare once, publish what differs, and end; with exit code 1 if that is not possible for a minute."`
 	AcceptDatabase bool          `name:"accept-database" help:"Publish although the stream holds the reservations of another database under this source. What that one had and this one has not is then published as deleted."`
 
 	Replicas     int           `name:"stream-replicas" default:"1" help:"Replicas of the stream, 1 or 3, when it is created (default: ${default})."`

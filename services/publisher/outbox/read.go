@@ -2,12 +2,10 @@ package outbox
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/keastream/keastream/pkg/events"
 )
@@ -173,7 +171,7 @@ func ReadPosition(ctx context.Context, conn *pgx.Conn) (Position, error) {
 	err := conn.QueryRow(ctx, `SELECT database, timeline, in_recovery FROM keastream.position()`).
 		Scan(&p.Database, &p.Timeline, &standby)
 	if err != nil {
-		return Position{}, fmt.Errorf("read the identity of the database: %w", withRemedy(err))
+		return Position{}, fmt.Errorf("read the identity of the database: %w", err)
 	}
 	if standby {
 		return Position{}, fmt.Errorf("the database %s is a standby; give the address of the primary, or several addresses", p.Database)
@@ -181,17 +179,21 @@ func ReadPosition(ctx context.Context, conn *pgx.Conn) (Position, error) {
 	return p, nil
 }
 
-// withRemedy adds what to do to the two errors that an operator meets first.
-func withRemedy(err error) error {
-	pgErr, ok := errors.AsType[*pgconn.PgError](err)
-	if !ok {
+// CheckInstalled returns an error that says what to do unless the outbox that
+// this program works with is installed and may be used.
+func CheckInstalled(ctx context.Context, conn *pgx.Conn) error {
+	version, ok, err := Installed(ctx, conn)
+	switch {
+	case err != nil:
 		return err
+	case !ok:
+		return fmt.Errorf("there is no outbox in database %s: run `keastream-publisher install` on it", conn.Config().Database)
+	case version < Version:
+		return fmt.Errorf("the outbox in database %s has version %d, and %d is needed: run `keastream-publisher install` on it",
+			conn.Config().Database, version, Version)
+	case version > Version:
+		return fmt.Errorf("the outbox in database %s has version %d, and this program knows %d: use the program that installed it",
+			conn.Config().Database, version, Version)
 	}
-	switch pgErr.Code {
-	case "3F000", "42883", "42P01": // schema, function or table does not exist
-		return fmt.Errorf("%w; run `keastream-publisher install` on this database", err)
-	case "42501": // insufficient privilege
-		return fmt.Errorf("%w; run `keastream-publisher install --grant-to ROLE` for the role of this connection", err)
-	}
-	return err
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -44,7 +45,8 @@ type Relay struct {
 	// AcceptDatabase allows the database to be another one than the last
 	// heartbeat in the stream names.
 	AcceptDatabase bool
-	// Once makes Run return after one comparison and its heartbeat.
+	// Once makes Run return after one comparison and its heartbeat, or with an
+	// error if that cannot be had for a minute.
 	Once bool
 	// CompareNow asks for a full comparison; nil if nobody does.
 	CompareNow <-chan struct{}
@@ -68,6 +70,8 @@ const (
 	defaultHeartbeat = 10 * time.Second
 	// standbyPoll is how often a standby looks whether the lock is free.
 	standbyPoll = time.Second
+	// oncePatience is how long Once tries.
+	oncePatience = time.Minute
 )
 
 func (r *Relay) channel() string { return orDefault(r.Channel, outbox.DefaultChannel) }
@@ -88,12 +92,24 @@ var ErrOtherDatabase = errors.New("the stream belongs to another database")
 // errOnce ends a leadership that has done the one comparison that was wanted.
 var errOnce = errors.New("compared once")
 
+// instanceName returns an application_name that no other process has. The part
+// that makes it so comes first: PostgreSQL keeps 63 bytes.
+func instanceName(source string) string {
+	const limit = 63
+	host, _ := os.Hostname() // for people who read pg_stat_activity
+	name := publisherName + " " + rand.Text()[:12] + " " + source + " " + host
+	return name[:min(len(name), limit)]
+}
+
+// publisherName begins the application_name of every publisher.
+const publisherName = "keastream-publisher"
+
 // Run publishes until ctx ends and then returns nil. Whatever fails is logged
 // and tried again with a growing pause of at most 10 s; each attempt begins
 // with a comparison of the whole database with the whole stream.
 func (r *Relay) Run(ctx context.Context) error {
-	host, _ := os.Hostname() // for people who read pg_stat_activity only
-	r.instance = fmt.Sprintf("keastream-publisher %s %.20s %s", r.Source, host, rand.Text()[:10])
+	r.instance = instanceName(r.Source)
+	began := time.Now()
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval = 100*time.Millisecond, 10*time.Second
 	for {
@@ -102,6 +118,9 @@ func (r *Relay) Run(ctx context.Context) error {
 		r.enter(phaseWaiting, err)
 		if ctx.Err() != nil || errors.Is(err, errOnce) {
 			return nil
+		}
+		if r.Once && (errors.Is(err, ErrOtherDatabase) || time.Since(began) > oncePatience) {
+			return err
 		}
 		if led {
 			wait.Reset()
@@ -149,17 +168,33 @@ func (r *Relay) lead(ctx context.Context) (led bool, err error) {
 	return l.complete, err
 }
 
+// errStandby is why Once ends while another publisher works.
+var errStandby = errors.New("another publisher of this database is active")
+
 // awaitLock returns when this publisher holds the lock.
 func (r *Relay) awaitLock(ctx context.Context, s *session) error {
-	for told := false; ; {
+	for told := ""; ; {
 		mine, err := s.tryLock(ctx)
 		if mine || err != nil {
 			return err
 		}
-		r.enter(phaseStandby, nil)
-		if !told {
-			told = true
-			r.Log.InfoContext(ctx, "standing by: another publisher of this database is active")
+		if r.Once {
+			return errStandby
+		}
+		holder, err := s.lockHolder(ctx)
+		if err != nil {
+			return err
+		}
+		if strings.HasPrefix(holder, publisherName) {
+			r.enter(phaseStandby, nil)
+		} else {
+			// Whoever may connect may take the lock. He is not a publisher, so
+			// nobody publishes.
+			r.enter(phaseStarting, fmt.Errorf("the advisory lock of the publishers is held by session %q", holder))
+		}
+		if told != holder {
+			told = holder
+			r.Log.InfoContext(ctx, "standing by: another session holds the lock of this database", "holder", holder)
 		}
 		r.Alive()
 		if _, _, err := s.wait(ctx, standbyPoll); err != nil {

@@ -2,6 +2,7 @@ package relay_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -85,20 +86,8 @@ type running struct {
 func (r *rig) start(change func(*relay.Relay)) *running {
 	r.t.Helper()
 	log := &logWatch{t: r.t, more: make(chan struct{})}
-	run := &running{log: log, done: make(chan struct{}), Relay: &relay.Relay{
-		Connect: func(ctx context.Context, name string) (*pgx.Conn, error) {
-			cfg, err := pgx.ParseConfig(r.dsn)
-			if err != nil {
-				return nil, err
-			}
-			cfg.RuntimeParams["application_name"] = name
-			return pgx.ConnectConfig(ctx, cfg)
-		},
-		NATS: r.conn, Source: "us3",
-		Log:     slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Metrics: relay.NewMetrics(prometheus.NewRegistry()),
-		Alive:   func() {},
-	}}
+	run := &running{log: log, done: make(chan struct{}), Relay: r.newRelay()}
+	run.Log = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if change != nil {
 		change(run.Relay)
 	}
@@ -112,6 +101,24 @@ func (r *rig) start(change func(*relay.Relay)) *running {
 	run.stop = func() { cancel(); <-run.done }
 	r.t.Cleanup(run.stop)
 	return run
+}
+
+// newRelay returns a relay of this database that logs to the test.
+func (r *rig) newRelay() *relay.Relay {
+	return &relay.Relay{
+		Connect: func(ctx context.Context, name string) (*pgx.Conn, error) {
+			cfg, err := pgx.ParseConfig(r.dsn)
+			if err != nil {
+				return nil, err
+			}
+			cfg.RuntimeParams["application_name"] = name
+			return pgx.ConnectConfig(ctx, cfg)
+		},
+		NATS: r.conn, Source: "us3",
+		Log:     slog.New(slog.NewTextHandler(r.t.Output(), nil)),
+		Metrics: relay.NewMetrics(prometheus.NewRegistry()),
+		Alive:   func() {},
+	}
 }
 
 // await waits until the stream equals the rows.
@@ -423,6 +430,94 @@ func TestOnceEnds(t *testing.T) {
 	case <-time.After(60 * time.Second):
 		t.Fatal("Run with Once goes on for 60 s")
 	}
+	r.await()
+}
+
+func TestOnceGivesUp(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.exec(insert(1, "a"))
+	r.start(func(r *relay.Relay) { r.Once = true })
+	r.await()
+	other := &rig{t: t, dsn: pgtest.DB(t), nats: r.nats, conn: r.conn}
+	other.install(pgtest.As(t, other.dsn, pgtest.Superuser))
+	refused := other.newRelay()
+	refused.Once = true
+	if err := refused.Run(t.Context()); !errors.Is(err, relay.ErrOtherDatabase) {
+		t.Errorf("Run with Once on another database returned %v, want ErrOtherDatabase", err)
+	}
+}
+
+// Anybody who can connect can take the lock: that is no publisher to stand by
+// for.
+func TestStrangerWithTheLockIsNotReady(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	stranger := r.connect(r.dsn)
+	if _, err := stranger.Exec(t.Context(), `SELECT pg_advisory_lock(7738698683208852833)`); err != nil {
+		t.Fatal(err)
+	}
+	run := r.start(nil)
+	run.log.await("another session holds the lock", 1)
+	if err := run.Ready(); err == nil || !strings.Contains(err.Error(), "held by session") {
+		t.Errorf("with the lock in a stranger's hands the publisher's readiness is %v", err)
+	}
+	if _, err := stranger.Exec(t.Context(), `SELECT pg_advisory_unlock_all()`); err != nil {
+		t.Fatal(err)
+	}
+	run.log.await(compared, 1)
+}
+
+// The connection of this process that the server still has holds the lock.
+func TestOwnDeadSessionIsEnded(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	var first *pgx.Conn
+	run := r.start(func(rl *relay.Relay) {
+		rl.Source = "a-source-with-the-longest-name-01"[:32]
+		connect := rl.Connect
+		rl.Connect = func(ctx context.Context, name string) (*pgx.Conn, error) {
+			if first == nil { // a session that hangs, with the lock, beside the new one
+				var err error
+				if first, err = connect(ctx, name); err != nil {
+					return nil, err
+				}
+				if _, err := first.Exec(ctx, `SELECT pg_advisory_lock(7738698683208852833)`); err != nil {
+					return nil, err
+				}
+			}
+			return connect(ctx, name)
+		}
+	})
+	run.log.await("ended a dead connection of this process", 1)
+	run.log.await(compared, 1)
+	run.stop()
+	_ = first.Close(context.Background())
+}
+
+// A message of a stranger that can hardly be handled must not keep the others
+// from being published.
+func TestStrangersMessageStopsNothing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	run := r.start(nil)
+	run.log.await(compared, 1)
+	run.stop()
+	js, err := r.conn.JetStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, hostname := range map[int]string{999: strings.Repeat("\u2028", 20000), 998: strings.Repeat("\u0001", 8000), 997: strings.Repeat("x", 50000)} {
+		body := fmt.Sprintf(`{"v":1,"operation":"INSERT","source":"us3","host_id":%d,"at":"2026-11-23T10:00:00Z","hostname":"%s"}`, id, hostname)
+		if len(body) > events.MaxMessageSize-1024 {
+			body = strings.ReplaceAll(body, `\u2028`, "\u2028")
+		}
+		if _, err := js.Publish(fmt.Sprintf("kea.reservations.us3.%d", id), []byte(body)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.exec(insert(1, "innocent"))
+	r.start(nil)
 	r.await()
 }
 

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/keastream/keastream/services/publisher/outbox"
 )
 
 // lockKey is the advisory lock that makes one publisher of a database the
@@ -51,6 +53,10 @@ func (r *Relay) open(ctx context.Context) (*session, error) {
 		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)
 	}
 	s := &session{conn: conn, name: r.instance, log: r.Log}
+	if err := outbox.CheckInstalled(dial, conn); err != nil {
+		s.close()
+		return nil, err
+	}
 	if err := s.prepare(dial, r.channel()); err != nil {
 		s.close()
 		return nil, err
@@ -94,14 +100,8 @@ func (s *session) tryLock(ctx context.Context) (bool, error) {
 	if mine {
 		return true, nil
 	}
-	const endOwn = `
-		SELECT pg_terminate_backend(a.pid)
-		  FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-		 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-		   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-		   AND (l.classid::bigint << 32 | l.objid::bigint) = $1
-		   AND a.application_name = $2 AND a.pid <> pg_backend_pid()`
-	tag, err := s.conn.Exec(ctx, endOwn, lockKey, s.name)
+	tag, err := s.conn.Exec(ctx, `SELECT pg_terminate_backend(pid) FROM (`+holders+`) h
+		WHERE application_name = $2 AND pid <> pg_backend_pid()`, lockKey, s.name)
 	if err != nil {
 		return false, fmt.Errorf("look for a dead connection of this process: %w", err)
 	}
@@ -109,6 +109,27 @@ func (s *session) tryLock(ctx context.Context) (bool, error) {
 		s.log.WarnContext(ctx, "ended a dead connection of this process that held the lock")
 	}
 	return false, nil
+}
+
+// holders selects the sessions that hold the lock $1.
+const holders = `
+	SELECT a.pid, a.application_name
+	  FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+	 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+	   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+	   AND (l.classid::bigint << 32 | l.objid::bigint) = $1`
+
+// lockHolder returns the application_name and process id of the session that
+// holds the lock, or "" if nobody does any more.
+func (s *session) lockHolder(ctx context.Context) (holder string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, quick)
+	defer cancel()
+	err = s.conn.QueryRow(ctx, `SELECT coalesce(max(application_name || ' (pid ' || pid || ')'), '') FROM (`+holders+`) h`, lockKey).
+		Scan(&holder)
+	if err != nil {
+		return "", fmt.Errorf("look who holds the lock: %w", err)
+	}
+	return holder, nil
 }
 
 // wait returns the payload of the next notification, or ok = false when there

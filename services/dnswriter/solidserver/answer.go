@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -35,6 +36,23 @@ func (t *text) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// cell is a value of a row in a list of many. One that is neither text nor
+// number must not keep the other rows from being read: it is unreadable then,
+// and its text is the JSON of it.
+type cell struct {
+	text
+	unreadable bool
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (c *cell) UnmarshalJSON(data []byte) error {
+	*c = cell{}
+	if err := c.text.UnmarshalJSON(data); err != nil {
+		*c = cell{text(data), true}
+	}
+	return nil
+}
+
 // problem are the fields with which the API tells of an error. Rows have an
 // errno too, which is 0.
 type problem struct {
@@ -54,31 +72,57 @@ func (p problem) check() error {
 	return nil
 }
 
-// decodeRows reads the rows of a list. No rows are the status 204, or an empty
-// array; an empty body with another status is no answer.
+// decodeRows reads the rows of a list, up to pageSize, which no call asks for
+// more than. No rows are the status 204, or an empty array; an empty body with
+// another status is no answer.
 func decodeRows[T interface{ check() error }](a answer) ([]T, error) {
 	if a.status == http.StatusNoContent {
 		return nil, nil
 	}
-	if body := bytes.TrimLeft(a.body, " \t\r\n"); len(body) == 0 || body[0] != '[' {
+	return decodeList(a.body, pageSize, T.check)
+}
+
+// decodeList reads an array and nothing after it. It takes row by row and ends
+// with the first one that does not pass, or is one too many: a small answer may
+// hold very many small rows, and each takes far more memory than it has bytes.
+func decodeList[T any](body []byte, most int, check func(T) error) ([]T, error) {
+	if start := bytes.TrimLeft(body, " \t\r\n"); len(start) == 0 || start[0] != '[' {
 		return nil, errors.New("the answer is not a list in JSON")
 	}
 	var rows []T
-	if err := json.Unmarshal(a.body, &rows); err != nil {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	_, err := dec.Token()
+	for err == nil && dec.More() {
+		if len(rows) == most {
+			return nil, fmt.Errorf("the answer has more than %d rows", most)
+		}
+		var row T
+		if err = dec.Decode(&row); err == nil {
+			if err := check(row); err != nil {
+				return nil, err
+			}
+			rows = append(rows, row)
+		}
+	}
+	if err == nil {
+		_, err = dec.Token()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("the answer is not a list of rows: %w", err)
 	}
-	for _, row := range rows {
-		if err := row.check(); err != nil {
-			return nil, err
-		}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("the answer is more than a list of rows")
 	}
 	return rows, nil
 }
 
-// decodeObjects reads an array of objects or one bare object.
+// maxObjects is far more than the one that answers to a write and errors have.
+const maxObjects = 10
+
+// decodeObjects reads an array of a few objects or one bare object.
 func decodeObjects[T any](body []byte) ([]T, error) {
-	var objects []T
-	if json.Unmarshal(body, &objects) == nil {
+	objects, err := decodeList(body, maxObjects, func(T) error { return nil })
+	if err == nil {
 		return objects, nil
 	}
 	var single T

@@ -98,10 +98,6 @@ func (e *Error) Is(target error) bool {
 	}
 }
 
-// SafeToRetry tells whether the call may be sent again without reading back:
-// nothing was changed by it.
-func (e *Error) SafeToRetry() bool { return e.Outcome != Unclear || !e.writes() }
-
 func (e *Error) writes() bool { return e.Method != http.MethodGet }
 
 // busy are the statuses with which the appliance, or what stands before it,

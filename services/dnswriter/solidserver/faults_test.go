@@ -90,7 +90,7 @@ func TestUnclearWrites(t *testing.T) {
 					})
 					err := op.run(t.Context(), s, row)
 					failed, ok := errors.AsType[*solidserver.Error](err)
-					if !errors.Is(err, dns.ErrUnclear) || !ok || failed.SafeToRetry() || errors.Is(err, dns.ErrRefused) {
+					if !errors.Is(err, dns.ErrUnclear) || !ok || failed.Outcome != solidserver.Unclear || errors.Is(err, dns.ErrRefused) {
 						t.Fatalf("error is %v", err)
 					}
 					if errors.Is(err, dns.ErrUnauthorised) != (fault.Status == http.StatusUnauthorized) {
@@ -137,7 +137,7 @@ func TestRefusedWrites(t *testing.T) {
 				})
 				err := op.run(t.Context(), s, row)
 				failed, ok := errors.AsType[*solidserver.Error](err)
-				if !errors.Is(err, dns.ErrRefused) || errors.Is(err, dns.ErrUnclear) || !ok || !failed.SafeToRetry() {
+				if !errors.Is(err, dns.ErrRefused) || errors.Is(err, dns.ErrUnclear) || !ok || failed.Outcome != solidserver.Refused {
 					t.Errorf("error is %v", err)
 				}
 			})

@@ -1,9 +1,12 @@
 package solidserver_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -14,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/keastream/keastream/services/dnswriter/dns"
+	"github.com/keastream/keastream/services/dnswriter/reconcile"
 	"github.com/keastream/keastream/services/dnswriter/solidserver"
 	"github.com/keastream/keastream/solidsim"
 )
@@ -70,29 +74,66 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// smallPages is a real server before the simulator that gives fewer rows than
-// are asked for, which the API may do.
-func smallPages(t *testing.T, sim *solidsim.Sim, size int) *solidserver.Client {
+// before is a real server before the simulator.
+func before(t *testing.T, sim *solidsim.Sim, proxy *httputil.ReverseProxy) *solidserver.Client {
+	t.Helper()
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig.RootCAs = sim.CertPool()
+	t.Cleanup(transport.CloseIdleConnections)
+	proxy.Transport = transport
+	server := httptest.NewTLSServer(proxy)
+	t.Cleanup(server.Close)
+	return open(t, sim, solidserver.Config{Host: server.URL, Insecure: true})
+}
+
+func target(t *testing.T, sim *solidsim.Sim) *url.URL {
 	t.Helper()
 	target, err := url.Parse(sim.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.TLSClientConfig.RootCAs = sim.CertPool()
-	t.Cleanup(transport.CloseIdleConnections)
-	server := httptest.NewTLSServer(&httputil.ReverseProxy{
-		Transport: transport,
-		Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(target)
-			if query := r.Out.URL.Query(); query.Get("limit") != "" {
-				query.Set("limit", fmt.Sprint(size))
-				r.Out.URL.RawQuery = query.Encode()
+	return target
+}
+
+// smallPages gives fewer rows than are asked for, which the API may do.
+func smallPages(t *testing.T, sim *solidsim.Sim, size int) *solidserver.Client {
+	t.Helper()
+	to := target(t, sim)
+	return before(t, sim, &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(to)
+		if query := r.Out.URL.Query(); query.Get("limit") != "" {
+			query.Set("limit", fmt.Sprint(size))
+			r.Out.URL.RawQuery = query.Encode()
+		}
+	}})
+}
+
+// unreadable is the internal DNS server, with an object in place of the text in
+// one column of the rows of one name.
+func unreadable(t *testing.T, sim *solidsim.Sim, name, column string) *solidserver.Scope {
+	t.Helper()
+	to := target(t, sim)
+	return before(t, sim, &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) },
+		ModifyResponse: func(r *http.Response) error {
+			if !strings.HasSuffix(r.Request.URL.Path, "dns_rr_list") || r.StatusCode != http.StatusOK {
+				return nil
 			}
+			var rows []map[string]any
+			if err := json.NewDecoder(r.Body).Decode(&rows); err != nil {
+				return err
+			}
+			for _, row := range rows {
+				if row["rr_full_name"] == name {
+					row[column] = map[string]any{"was": row[column]}
+				}
+			}
+			body, err := json.Marshal(rows)
+			r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+			r.Header.Set("Content-Length", fmt.Sprint(len(body)))
+			return err
 		},
-	})
-	t.Cleanup(server.Close)
-	return open(t, sim, solidserver.Config{Host: server.URL, Insecure: true})
+	}).Scope("internal", solidsim.InternalServer, []string{site})
 }
 
 func TestShortPagesAreNotTheEnd(t *testing.T) {
@@ -259,5 +300,60 @@ func TestRowsThatCannotBeReadDoNotHideOthers(t *testing.T) {
 	}
 	if want := []string{"a.site.com 60 A 10.0.0.1", "odd.site.com 0 A garbage", " 0 A "}; !slices.Equal(got, want) {
 		t.Errorf("rows are %q, want %q", got, want)
+	}
+}
+
+// A row with a value that is neither text nor number hides no other, and is not
+// taken for one that is not there: nothing is created over it or removed.
+func TestUnreadableRowsAreThereToStay(t *testing.T) {
+	t.Parallel()
+	columns := []string{
+		"rr_id", "rr_full_name", "rr_type", "value1", "ttl", "rr_class_parameters",
+		"delayed_create_time", "delayed_delete_time", "dnszone_name", "dns_name", "dnsview_name",
+	}
+	for _, column := range columns {
+		t.Run(column, func(t *testing.T) {
+			t.Parallel()
+			sim, whole := scope(t)
+			other := create(t, whole, record("other.site.com", "10.0.0.9"), owner(9))
+			row := create(t, whole, record(host, "10.0.0.1"), owner(5))
+			s := unreadable(t, sim, host, column)
+
+			rows, err := s.Records(t.Context(), site)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(rows) != 2 || !slices.ContainsFunc(rows, func(r dns.Row) bool { return r.Record == other.Record && r.Owner != nil }) {
+				t.Errorf("rows are %+v", rows)
+			}
+			at := lookup(t, s, host)
+			if len(at) != 1 || at[0].Owner != nil || at[0].Deleting || at[0].Name != host || at[0].Zone != site {
+				t.Fatalf("at the name: %+v", at)
+			}
+
+			wanted := reconcile.Want{Sets: []dns.Set{{Zone: site, Name: host, Type: dns.A, Records: []dns.Wanted{{Record: record(host, "10.0.0.2"), Owner: owner(5)}}}}}
+			for _, want := range []reconcile.Want{wanted, {}} {
+				if steps := reconcile.Plan(want, at, reconcile.Sync).Steps; len(steps) > 0 {
+					t.Errorf("planned %v", steps)
+				}
+			}
+			writes := sim.Calls().Writes
+			if err := s.Delete(t.Context(), row); !errors.Is(err, dns.ErrChanged) {
+				t.Errorf("delete: %v", err)
+			}
+			if err := s.Update(t.Context(), row, record(host, "10.0.0.2"), owner(5)); !errors.Is(err, dns.ErrChanged) {
+				t.Errorf("update: %v", err)
+			}
+			if n := sim.Calls().Writes; n != writes {
+				t.Errorf("%d writes", n-writes)
+			}
+			// Who does not know that the row is there is stopped by the appliance.
+			if _, err := s.Create(t.Context(), site, record(host, "10.0.0.2"), owner(5), true); !errors.Is(err, dns.ErrExists) {
+				t.Errorf("create: %v", err)
+			}
+			if r := stored(t, sim, host); r.Value != "10.0.0.1" {
+				t.Errorf("stored is %v", r)
+			}
+		})
 	}
 }

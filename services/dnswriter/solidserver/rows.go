@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,18 +21,18 @@ const wholeZoneAttempts = 3
 
 // rrRow is a row of dns_rr_list.
 type rrRow struct {
-	problem
-	ID              text `json:"rr_id"`
-	FullName        text `json:"rr_full_name"`
-	Type            text `json:"rr_type"`
-	Value           text `json:"value1"`
-	TTL             text `json:"ttl"`
-	ClassParameters text `json:"rr_class_parameters"`
-	CreatePending   text `json:"delayed_create_time"`
-	DeletePending   text `json:"delayed_delete_time"`
-	Zone            text `json:"dnszone_name"`
-	Server          text `json:"dns_name"`
-	View            text `json:"dnsview_name"`
+	problem              // one that cannot be read may speak of the whole answer
+	ID              cell `json:"rr_id"`
+	FullName        cell `json:"rr_full_name"`
+	Type            cell `json:"rr_type"`
+	Value           cell `json:"value1"`
+	TTL             cell `json:"ttl"`
+	ClassParameters cell `json:"rr_class_parameters"`
+	CreatePending   cell `json:"delayed_create_time"`
+	DeletePending   cell `json:"delayed_delete_time"`
+	Zone            cell `json:"dnszone_name"`
+	Server          cell `json:"dns_name"`
+	View            cell `json:"dnsview_name"`
 }
 
 // rrColumns are the columns that rrRow reads and all those that are asked for
@@ -41,22 +42,40 @@ func rrColumns() string {
 		"delayed_create_time,delayed_delete_time,dnszone_name,dns_name,dnsview_name"
 }
 
+// rowSet says which rows of a DNS server are asked for.
+type rowSet struct {
+	zone string // canonical
+	name string // of the owner, canonical; "" means all of the zone
+}
+
+// clause returns the WHERE clause that is true for the rows of the set.
+func (of rowSet) clause(server string) (string, error) {
+	conditions := []condition{{colServer, server}, {colZone, of.zone}}
+	if of.name != "" {
+		conditions = append(conditions, condition{colFullName, of.name})
+	}
+	return where(conditions...)
+}
+
 // errMoved tells that rows came or went while they were read.
 var errMoved = errors.New("rows came or went while they were read")
 
-// allRows returns every row that the clause is true for, of the types that we
-// know, or an error.
+// allRows returns every row of a set, of the types that we know, or an error.
 //
 // A list that ends early would make records look as if they were not there. So
 // the rows are counted first, and a list with fewer is not taken. Rows that are
 // added meanwhile do no harm: they get higher ids and come at the end.
-func (s *Scope) allRows(ctx context.Context, clause string) ([]dns.Row, error) {
+func (s *Scope) allRows(ctx context.Context, of rowSet) ([]dns.Row, error) {
+	clause, err := of.clause(s.server)
+	if err != nil {
+		return nil, err
+	}
 	for attempt := 1; ; attempt++ {
 		total, err := s.count(ctx, clause)
 		if err != nil {
 			return nil, err
 		}
-		rows, n, err := s.pages(ctx, clause)
+		rows, n, err := s.pages(ctx, of, clause)
 		if err == nil && n < total {
 			err = fmt.Errorf("%w: %d were counted, %d were listed", errMoved, total, n)
 		}
@@ -103,9 +122,9 @@ func (s *Scope) count(ctx context.Context, clause string) (int, error) {
 // A page may be shorter than was asked for and is no sign of the end. Each page
 // begins with the last row of the one before: if it is another one, then a row
 // was deleted before it, and one would have been passed over.
-func (s *Scope) pages(ctx context.Context, clause string) (rows []dns.Row, n int, err error) {
-	seen := make(map[text]struct{})
-	var last text
+func (s *Scope) pages(ctx context.Context, of rowSet, clause string) (rows []dns.Row, n int, err error) {
+	seen := make(map[cell]struct{})
+	var last cell
 	for {
 		page, err := s.page(ctx, clause, max(0, n-1), 0)
 		if err != nil {
@@ -122,10 +141,10 @@ func (s *Scope) pages(ctx context.Context, clause string) (rows []dns.Row, n int
 		}
 		for _, r := range page {
 			if _, twice := seen[r.ID]; twice {
-				return nil, 0, fmt.Errorf("%w: row %s was listed twice", errMoved, show(string(r.ID)))
+				return nil, 0, fmt.Errorf("%w: row %s was listed twice", errMoved, show(string(r.ID.text)))
 			}
 			seen[r.ID] = struct{}{}
-			if row, known := r.row(); known {
+			if row, known := r.row(of); known {
 				rows = append(rows, row)
 			}
 		}
@@ -152,8 +171,8 @@ func (s *Scope) page(ctx context.Context, clause string, offset, ahead int) ([]r
 	for _, row := range rows {
 		// Were a parameter of ours misread, the answer would hold rows that we
 		// did not ask for.
-		if err == nil && (string(row.Server) != s.server || row.ID == "") {
-			err = fmt.Errorf("the answer holds row %q of DNS server %q", show(string(row.ID)), show(string(row.Server)))
+		if err == nil && (string(row.Server.text) != s.server && !row.Server.unreadable || row.ID.text == "") {
+			err = fmt.Errorf("the answer holds row %q of DNS server %q", show(string(row.ID.text)), show(string(row.Server.text)))
 		}
 	}
 	if err != nil {
@@ -162,20 +181,23 @@ func (s *Scope) page(ctx context.Context, clause string, offset, ahead int) ([]r
 	return rows, nil
 }
 
-// few returns the rows that a clause is true for that fits few rows: those of
-// one name. One page is all of them, unless it is so large that a server with
+// few returns the rows of a set that has few: those of one name. One page is all of them, unless it is so large that a server with
 // smaller pages may have held some back.
-func (s *Scope) few(ctx context.Context, clause string, ahead int) ([]dns.Row, error) {
+func (s *Scope) few(ctx context.Context, of rowSet, ahead int) ([]dns.Row, error) {
+	clause, err := of.clause(s.server)
+	if err != nil {
+		return nil, err
+	}
 	page, err := s.page(ctx, clause, 0, ahead)
 	if err != nil {
 		return nil, err
 	}
 	if len(page) >= pageSize/10 {
-		return s.allRows(ctx, clause)
+		return s.allRows(ctx, of)
 	}
 	var rows []dns.Row
 	for _, r := range page {
-		if row, known := r.row(); known {
+		if row, known := r.row(of); known {
 			rows = append(rows, row)
 		}
 	}
@@ -187,36 +209,77 @@ func (s *Scope) few(ctx context.Context, clause string, ahead int) ([]dns.Row, e
 //
 // What cannot be read of a row must not keep the others from being read: such a
 // value stays as it is, and a TTL is 0.
-func (r rrRow) row() (dns.Row, bool) {
-	rtype, known := knownType(string(r.Type))
+func (r rrRow) row(of rowSet) (dns.Row, bool) {
+	if r.unreadable() {
+		return r.unreadableRow(of)
+	}
+	rtype, known := knownType(string(r.Type.text))
 	if !known {
 		return dns.Row{}, false
 	}
-	value, err := dns.CanonicalValue(rtype, string(r.Value))
-	if err != nil {
-		value = string(r.Value)
-	}
-	ttl, err := strconv.ParseUint(string(r.TTL), 10, 32)
-	if err != nil {
-		ttl = 0
-	}
-	name := dns.CanonicalName(string(r.FullName))
+	name := dns.CanonicalName(string(r.FullName.text))
+	at := place{server: string(r.Server.text), view: viewName(r.View.text), name: name, rtype: rtype}
 	return dns.Row{
-		Record:   dns.Record{Name: name, Type: rtype, Value: value, TTL: uint32(ttl)},
-		ID:       string(r.ID),
-		Zone:     dns.CanonicalName(string(r.Zone)),
-		Owner:    r.place().owner(string(r.ClassParameters)),
-		Pending:  delayed(r.CreatePending),
-		Deleting: delayed(r.DeletePending),
+		Record:   dns.Record{Name: name, Type: rtype, Value: r.value(rtype), TTL: r.ttl()},
+		ID:       string(r.ID.text),
+		Zone:     dns.CanonicalName(string(r.Zone.text)),
+		Owner:    at.owner(string(r.ClassParameters.text)),
+		Pending:  delayed(r.CreatePending.text),
+		Deleting: delayed(r.DeletePending.text),
 	}, true
 }
 
-func (r rrRow) place() place {
-	rtype, _ := knownType(string(r.Type))
-	return place{
-		server: string(r.Server), view: viewName(r.View),
-		name: dns.CanonicalName(string(r.FullName)), rtype: rtype,
+// unreadable tells whether a value of the row is neither text nor number.
+func (r rrRow) unreadable() bool {
+	return slices.ContainsFunc([]cell{
+		r.ID, r.FullName, r.Type, r.Value, r.TTL, r.ClassParameters, r.CreatePending, r.DeletePending, r.Zone, r.Server, r.View,
+	}, func(c cell) bool { return c.unreadable })
+}
+
+// unreadableRow returns the row as one that is there to stay: it is not ours,
+// so it is neither changed nor deleted, and not on its way out, so nothing is
+// created in its place. Where it stands is what was asked for. If its type is
+// not known it may be an alias, beside which nothing can be. It has no ID, by
+// which [ours] knows it.
+//
+// If it was one of a whole zone and its name is not known, it may have any.
+// Then the appliance keeps what it stands for from being created twice, and
+// Lookup finds it.
+func (r rrRow) unreadableRow(of rowSet) (dns.Row, bool) {
+	rtype, known := knownType(string(r.Type.text))
+	switch {
+	case r.Type.unreadable:
+		rtype = dns.CNAME
+	case !known:
+		return dns.Row{}, false
 	}
+	name, zone := dns.CanonicalName(string(r.FullName.text)), dns.CanonicalName(string(r.Zone.text))
+	if r.FullName.unreadable && of.name != "" {
+		name = of.name
+	}
+	if r.Zone.unreadable {
+		zone = of.zone
+	}
+	return dns.Row{
+		Record: dns.Record{Name: name, Type: rtype, Value: r.value(rtype), TTL: r.ttl()},
+		Zone:   zone,
+	}, true
+}
+
+func (r rrRow) value(rtype dns.Type) string {
+	value, err := dns.CanonicalValue(rtype, string(r.Value.text))
+	if err != nil {
+		return string(r.Value.text)
+	}
+	return value
+}
+
+func (r rrRow) ttl() uint32 {
+	ttl, err := strconv.ParseUint(string(r.TTL.text), 10, 32)
+	if err != nil {
+		return 0
+	}
+	return uint32(ttl)
 }
 
 func knownType(name string) (dns.Type, bool) {

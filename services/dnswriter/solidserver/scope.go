@@ -60,11 +60,7 @@ func (s *Scope) Records(ctx context.Context, zone string) (rows []dns.Row, err e
 	if _, err := s.resolve(ctx, zone); err != nil {
 		return nil, err
 	}
-	clause, err := where(condition{colServer, s.server}, condition{colZone, zone})
-	if err != nil {
-		return nil, err
-	}
-	return s.allRows(ctx, clause)
+	return s.allRows(ctx, rowSet{zone: zone})
 }
 
 // Lookup returns the rows of type A, AAAA, PTR and CNAME of one owner name in
@@ -84,11 +80,10 @@ func (s *Scope) Lookup(ctx context.Context, zone, name string) (rows []dns.Row, 
 
 // at returns the rows of one owner name.
 func (s *Scope) at(ctx context.Context, zone, name string, ahead int) ([]dns.Row, error) {
-	clause, err := where(condition{colFullName, name}, condition{colServer, s.server}, condition{colZone, zone})
-	if err != nil {
-		return nil, err
+	if name == "" {
+		return nil, errors.New("no name was given")
 	}
-	rows, err := s.few(ctx, clause, ahead)
+	rows, err := s.few(ctx, rowSet{zone, name}, ahead)
 	if err != nil {
 		return nil, err
 	}

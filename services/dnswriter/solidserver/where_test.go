@@ -117,7 +117,7 @@ func FuzzWhere(f *testing.F) {
 			t.Fatal(err)
 		}
 		rows, err := decodeRows[rrRow](answer)
-		if err != nil || len(rows) != 1 || string(rows[0].Value) != value || string(rows[0].Server) != solidsim.InternalServer {
+		if err != nil || len(rows) != 1 || string(rows[0].Value.text) != value || string(rows[0].Server.text) != solidsim.InternalServer {
 			t.Fatalf("%q finds %+v, %v", clause, rows, err)
 		}
 	})

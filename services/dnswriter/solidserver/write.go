@@ -185,6 +185,8 @@ func ours(rows []dns.Row, row dns.Row) (dns.Row, error) {
 		}
 	}
 	switch {
+	case len(found) == 0 && slices.ContainsFunc(rows, func(r dns.Row) bool { return r.ID == "" }):
+		return dns.Row{}, fmt.Errorf("%w: a row of that name cannot be read", dns.ErrChanged)
 	case len(found) == 0:
 		return dns.Row{}, errGone
 	case len(found) > 1:

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -50,7 +51,7 @@ type Publication struct {
 // returns their stream sequences in the same order. The rows must be distinct.
 //
 // A sequence of 0 means that the change is not known to be stored; the error
-// then tells why, for one of them. It is ErrConflict, ErrUnclear, the server's
+// then tells why, for one of them, a conflict before all others. It is ErrConflict, ErrUnclear, the server's
 // refusal (a *jetstream.APIError, for instance of a full stream) or the error of
 // Encode. A refusal of one change keeps none of the others from being stored;
 // after an unclear outcome the rest is not tried.
@@ -61,7 +62,7 @@ func (s *Stream) Publish(ctx context.Context, changes []Publication) ([]uint64, 
 	for i, p := range changes {
 		m, err := s.message(p, &sequences[i])
 		if err != nil {
-			refused = cmp.Or(refused, err)
+			refused = err
 			continue
 		}
 		messages = append(messages, m)
@@ -71,7 +72,7 @@ func (s *Stream) Publish(ctx context.Context, changes []Publication) ([]uint64, 
 		if errors.Is(err, ErrUnclear) {
 			return sequences, err
 		}
-		refused = cmp.Or(refused, err)
+		refused = slices.MaxFunc([]error{refused, err}, byWeight)
 	}
 	return sequences, refused
 }
@@ -167,7 +168,22 @@ func (s *Stream) putChunk(ctx context.Context, messages []message) error {
 	if err := p.Wait(); err != nil {
 		return err
 	}
-	return cmp.Or(refusals...)
+	return slices.MaxFunc(refusals, byWeight)
+}
+
+// byWeight orders errors by how much they tell the caller: a conflict, which
+// says that his picture of the stream is wrong, above a refusal above none.
+func byWeight(a, b error) int {
+	weight := func(err error) int {
+		switch {
+		case err == nil:
+			return 0
+		case errors.Is(err, ErrConflict):
+			return 2
+		}
+		return 1
+	}
+	return cmp.Compare(weight(a), weight(b))
 }
 
 // putBatch stores all messages or none.

@@ -42,7 +42,7 @@ type reading struct {
 	message func(subject string, data []byte, header nats.Header, sequence uint64) error
 	// caughtUp is called once, when all that was stored at the start was seen.
 	caughtUp func() error
-	// alive is called at least every second.
+	// alive is called at least every few seconds.
 	alive func()
 }
 

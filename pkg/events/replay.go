@@ -21,14 +21,17 @@ type Replayed struct {
 	// Hosts maps a host_id to its message, deletions included.
 	Hosts map[int64]Stored
 	// Heartbeat is the last heartbeat, the zero value if there is none or if it
-	// cannot be read; HeartbeatSequence is its sequence, 0 if there is none.
+	// cannot be read, which HeartbeatErr then tells; HeartbeatSequence is its
+	// sequence, 0 if there is none.
 	Heartbeat         Heartbeat
 	HeartbeatSequence uint64
+	HeartbeatErr      error
 }
 
 // Replay reads what the stream holds for a source at the time of the call. It
 // reads the server, not a cache, and so finds what was lost, purged or
-// overwritten since the last time. progress is called at least every second.
+// overwritten since the last time. progress is called at
+// least every few seconds.
 func (s *Stream) Replay(ctx context.Context, source string, progress func()) (Replayed, error) {
 	all := Replayed{Hosts: make(map[int64]Stored)}
 	err := reading{
@@ -37,7 +40,7 @@ func (s *Stream) Replay(ctx context.Context, source string, progress func()) (Re
 		message: func(subject string, data []byte, header nats.Header, sequence uint64) error {
 			if subject == SourceSubject(source) {
 				all.HeartbeatSequence = sequence
-				all.Heartbeat, _ = DecodeHeartbeat(data)
+				all.Heartbeat, all.HeartbeatErr = decodeHeartbeatMessage(source, data)
 				return nil
 			}
 			key, err := parseReservationSubject(subject)
@@ -79,4 +82,13 @@ func decodeMessage(key Key, data []byte, header nats.Header) (Change, error) {
 			shorten(c.Reservation.Source), c.Reservation.HostID)
 	}
 	return c, nil
+}
+
+// decodeHeartbeatMessage reads a message from the subject of source.
+func decodeHeartbeatMessage(source string, data []byte) (Heartbeat, error) {
+	h, err := DecodeHeartbeat(data)
+	if err == nil && h.Source != source {
+		return Heartbeat{}, fmt.Errorf("the body speaks of source %q, the subject of another one", shorten(h.Source))
+	}
+	return h, err
 }

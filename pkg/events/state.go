@@ -76,6 +76,9 @@ func (s *state) park(key Key) {
 func (s *state) keep(old *state) {
 	for _, fold := range s.sources {
 		for key := range fold.unreadable {
+			if _, known := s.rows[key]; known {
+				continue // read well before, in this very pass
+			}
 			if c, ok := old.rows[key]; ok {
 				s.rows[key] = c
 				if !c.Deleted() {
@@ -88,13 +91,13 @@ func (s *state) keep(old *state) {
 
 // heartbeat takes in what a source says of itself. It returns false when the
 // source has said for longer than patience that there are more or fewer
-// reservations than were seen.
+// reservations than were seen, though all could be read: then some were missed.
 func (s *state) heartbeat(h Heartbeat, now time.Time, patience time.Duration) bool {
 	fold := s.source(h.Source)
 	fold.Heartbeat = h
-	agrees := h.Hosts == fold.Live && fold.Unreadable == 0
-	fold.Complete = h.Complete && agrees
-	if !h.Complete || agrees {
+	agrees := h.Hosts == fold.Live
+	fold.Complete = h.Complete && agrees && fold.Unreadable == 0
+	if !h.Complete || agrees || fold.Unreadable > 0 {
 		fold.mismatch = time.Time{}
 		return true
 	}

@@ -35,7 +35,7 @@ type Handlers struct {
 	CaughtUp func()
 	// Heartbeat is called for every heartbeat, after the View has taken it in.
 	Heartbeat func(SourceState)
-	// Parked is called for every message that cannot be read.
+	// Parked is called once for every message that cannot be read.
 	Parked func(ParkedMessage)
 	// Alive is called at least every few seconds, also while waiting for a
 	// server, so that a health check can see that Watch goes on.
@@ -55,12 +55,16 @@ type ParkedMessage struct {
 // before the stream is read anew.
 const patience = 30 * time.Second
 
+// passLimit is how long one pass follows the stream.
+const passLimit = 24 * time.Hour
+
 // Watch fills view and keeps it equal to the stream until ctx ends; it then
 // returns nil, and it returns for no other reason. It waits for the server and
 // for the stream, reads the stream from its first message, follows it, and
 // starts from the first message again whenever it may have missed something: a
 // lost connection, a stream that was deleted, filled again or lost its end, a
-// publisher that took over, a source that counts other reservations. The view
+// publisher that took over, a source that counts other reservations; and once a
+// day. The view
 // changes over at once when such a pass is complete, and handlers hear of the
 // differences only.
 //
@@ -120,8 +124,12 @@ type watch struct {
 	view     *View
 	handlers Handlers
 
-	next state // what this pass has read, until it is caught up
-	live bool  // this pass is caught up: messages go to the view
+	next  state     // what this pass has read, until it is caught up
+	live  bool      // this pass is caught up: messages go to the view
+	began time.Time // of this pass
+
+	// By subject, the sequence of what was parked in this pass and before it.
+	parked, parkedBefore map[string]uint64
 }
 
 // connected waits for the connection, about which its owner logs, and reports
@@ -139,7 +147,8 @@ func (w *watch) connected(ctx context.Context) bool {
 
 // pass reads the stream once from its first message, and follows it.
 func (w *watch) pass(ctx context.Context) error {
-	w.next, w.live = newState(), false
+	w.next, w.live, w.began = newState(), false, time.Now()
+	w.parked, w.parkedBefore = make(map[string]uint64), w.parked
 	return reading{
 		conn:     w.conn,
 		message:  w.message,
@@ -150,14 +159,15 @@ func (w *watch) pass(ctx context.Context) error {
 
 func (w *watch) message(subject string, data []byte, header nats.Header, sequence uint64) error {
 	park := func(err error) {
+		w.parked[subject] = sequence
+		if w.parkedBefore[subject] == sequence {
+			return // said in an earlier pass
+		}
 		w.handlers.Log.Warn("parked a message that cannot be read", "subject", subject, "sequence", sequence, "err", err)
 		w.handlers.Parked(ParkedMessage{Subject: subject, Sequence: sequence, Err: err})
 	}
 	if source, err := parseSourceSubject(subject); err == nil {
-		hb, err := DecodeHeartbeat(data)
-		if err == nil && hb.Source != source {
-			err = errors.New("the body speaks of another source than the subject")
-		}
+		hb, err := decodeHeartbeatMessage(source, data)
 		if err != nil {
 			park(err)
 			return nil
@@ -208,6 +218,8 @@ func (w *watch) heartbeat(hb Heartbeat) error {
 		return errEpoch
 	case !agrees:
 		return errCount
+	case time.Since(w.began) > passLimit:
+		return errOldPass
 	}
 	return nil
 }
@@ -215,6 +227,9 @@ func (w *watch) heartbeat(hb Heartbeat) error {
 var (
 	errEpoch = errors.New("a publisher began a new epoch")
 	errCount = errors.New("the source counts other reservations than were seen")
+	// Nothing tells a reader that the server has let a deletion expire, so the
+	// view would keep them all.
+	errOldPass = errors.New("a day has passed")
 )
 
 // edit changes the state that this pass works on.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -63,6 +64,9 @@ func (d database) config() (*pgx.ConnConfig, error) {
 	if err != nil {
 		// The library hides the password of a URL in its errors.
 		return nil, fmt.Errorf("--db-host, --db-url and the other settings of the database: %w", err)
+	}
+	if config.ConnectTimeout == 0 { // a host that is silent must not use up the time of the next one
+		config.ConnectTimeout = 3 * time.Second
 	}
 	if config.ValidateConnect == nil { // a URL may say otherwise
 		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite

@@ -18,7 +18,11 @@ import (
 // written that message from an older reading, and the state may have gone
 // there and back since. Only a message that carries the number of this very
 // mark is known to be its own.
-func changes(known map[int64]events.Stored, rd outbox.Reading) []events.Publication {
+//
+// For the same reason a row that has a mark and does not exist is published as
+// deleted even if the stream knows nothing of it: a publisher that read it while
+// it existed, and was held up since, is refused then.
+func changes(source string, known map[int64]events.Stored, rd outbox.Reading) []events.Publication {
 	marks := make(map[int64]outbox.Mark, len(rd.Marks))
 	for _, m := range rd.Marks {
 		if m.HostID != nil {
@@ -60,6 +64,10 @@ func changes(known map[int64]events.Stored, rd outbox.Reading) []events.Publicat
 		case live, isStored && stored.Err != nil:
 			c.Operation = events.Delete
 			c.Reservation = stored.Change.Reservation
+		case isMarked && (!isStored || stored.Change.Seq != mark.Seq):
+			c.Operation = events.Delete
+			c.Reservation = stored.Change.Reservation
+			c.Reservation.Source, c.Reservation.HostID = source, id
 		default: // neither in the database nor in the stream
 			continue
 		}

@@ -44,8 +44,9 @@ func TestChanges(t *testing.T) {
 		"marked, equal, told by this mark":   {stored(events.Insert, 9, "a"), outbox.Reading{Marks: marked, Hosts: exists("a")}, nil},
 		"told by this mark, other state":     {stored(events.Insert, 9, "a"), outbox.Reading{Marks: marked, Hosts: exists("b")}, &want{events.Update, 9, "b", 77, false}},
 		"deleted row":                        {stored(events.Insert, 3, "a"), outbox.Reading{Marks: marked}, &want{events.Delete, 9, "a", 77, false}},
-		"deleted twice":                      {stored(events.Delete, 3, "a"), outbox.Reading{Marks: marked}, nil},
-		"came and went":                      {nil, outbox.Reading{Marks: marked}, nil},
+		"deleted twice":                      {stored(events.Delete, 3, "a"), outbox.Reading{Marks: marked}, &want{events.Delete, 9, "a", 77, true}},
+		"deletion told by this mark":         {stored(events.Delete, 9, "a"), outbox.Reading{Marks: marked}, nil},
+		"came and went":                      {nil, outbox.Reading{Marks: marked}, &want{op: events.Delete, seq: 9}},
 		"compared and equal":                 {stored(events.Insert, 3, "a"), outbox.Reading{All: true, Hosts: exists("a")}, nil},
 		"compared, missing in the stream":    {nil, outbox.Reading{All: true, Hosts: exists("a")}, &want{op: events.Snapshot, name: "a"}},
 		"compared, other state":              {stored(events.Insert, 3, "a"), outbox.Reading{All: true, Hosts: exists("b")}, &want{events.Snapshot, 0, "b", 77, false}},
@@ -59,7 +60,7 @@ func TestChanges(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			all := changes(test.known, test.rd)
+			all := changes("us3", test.known, test.rd)
 			if test.want == nil {
 				if len(all) != 0 {
 					t.Fatalf("changes are %+v, want none", all)

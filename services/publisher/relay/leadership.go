@@ -6,7 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
+
+	"github.com/sourcegraph/conc"
 
 	"github.com/keastream/keastream/pkg/events"
 	"github.com/keastream/keastream/services/publisher/outbox"
@@ -28,6 +31,11 @@ const (
 	// once and not often: anybody who can connect can notify.
 	foreignDelay  = time.Second
 	foreignPeriod = 15 * time.Second
+	// refusedPeriod is the pause before reservations that the stream refused are
+	// tried again.
+	refusedPeriod = 30 * time.Second
+	// marksPerRemoval bounds one statement.
+	marksPerRemoval = 10000
 )
 
 // leadership is the time in which one publisher is the active one. It belongs
@@ -42,7 +50,12 @@ type leadership struct {
 	known     map[int64]events.Stored // what the stream holds, as of the last replay and since
 	heartbeat uint64                  // sequence of the last heartbeat
 	complete  bool                    // a comparison has finished in this epoch
+	refused   int                     // reservations that the stream did not take since then
 	drainedAt time.Time               // clock of the database
+
+	// reconnects of the connection to NATS before the last replay: after
+	// another one the server may have lost what it had acknowledged.
+	reconnects uint64
 
 	compareAt   time.Time // when the next comparison is due
 	comparedAt  time.Time
@@ -78,16 +91,16 @@ func (l *leadership) run(ctx context.Context) error {
 	pause := lookAgain
 	for {
 		l.Alive()
-		full := !time.Now().Before(l.compareAt)
+		full := l.disturbed() || !time.Now().Before(l.compareAt)
 		done, err := l.round(ctx, full)
 		if err != nil {
 			return err
 		}
-		if done.more {
-			continue
-		}
 		if err := l.beat(ctx); err != nil {
 			return err
+		}
+		if done.more {
+			continue
 		}
 		if l.Once {
 			return errOnce
@@ -129,13 +142,14 @@ func (l *leadership) round(ctx context.Context, full bool) (progress, error) {
 		l.Log.InfoContext(ctx, "a table was truncated: comparing every reservation")
 		return l.round(ctx, true)
 	}
-	todo := changes(l.known, rd)
+	todo := changes(l.Source, l.known, rd)
+	if full {
+		l.refused = 0
+	}
 	if err := l.publish(ctx, todo); err != nil {
 		return progress{}, err
 	}
-	removing, cancel := context.WithTimeout(ctx, quick)
-	defer cancel()
-	if err := outbox.Remove(removing, l.session.conn, rd.Marks); err != nil {
+	if err := l.remove(ctx, rd.Marks); err != nil {
 		return progress{}, err
 	}
 	l.Metrics.round(rd)
@@ -146,6 +160,9 @@ func (l *leadership) round(ctx context.Context, full bool) (progress, error) {
 		l.complete = true
 		l.comparedAt = time.Now()
 		l.compareAt = l.comparedAt.Add(orDefault(l.Resync, defaultResync))
+		if l.refused > 0 {
+			l.compareAt = l.comparedAt.Add(refusedPeriod)
+		}
 		l.heartbeatAt = time.Time{} // at once: consumers wait for the word that nothing is missing
 		l.enter(phaseActive, nil)
 		l.Metrics.compared(time.Since(started), len(todo))
@@ -154,6 +171,23 @@ func (l *leadership) round(ctx context.Context, full bool) (progress, error) {
 			"duration", time.Since(started).Round(time.Millisecond))
 	}
 	return progress{published: len(todo), more: rd.More}, nil
+}
+
+// disturbed tells whether the connection to NATS was lost since the last replay.
+func (l *leadership) disturbed() bool { return l.NATS.Stats().Reconnects != l.reconnects }
+
+// remove deletes marks that were dealt with.
+func (l *leadership) remove(ctx context.Context, marks []outbox.Mark) error {
+	for some := range slices.Chunk(marks, marksPerRemoval) {
+		l.Alive()
+		removing, cancel := context.WithTimeout(ctx, 2*quick)
+		err := outbox.Remove(removing, l.session.conn, some)
+		cancel()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func compareEverything(marks []outbox.Mark) bool {
@@ -172,9 +206,14 @@ func (l *leadership) replay(ctx context.Context) error {
 	} else if recreated {
 		return fmt.Errorf("stream %s was deleted; filling a new one", events.StreamName)
 	}
-	held, err := l.stream.Replay(ctx, l.Source, l.Alive)
+	l.reconnects = l.NATS.Stats().Reconnects
+	held, err := l.readStream(ctx)
 	if err != nil {
 		return err
+	}
+	if held.HeartbeatErr != nil && !l.AcceptDatabase {
+		return fmt.Errorf("%w, or not: its last heartbeat cannot be read: %w; use --accept-database if source %q is this database",
+			ErrOtherDatabase, held.HeartbeatErr, l.Source)
 	}
 	if last := held.Heartbeat; last.Database != "" && !l.AcceptDatabase {
 		if last.Database != l.position.Database {
@@ -201,31 +240,77 @@ func (l *leadership) replay(ctx context.Context) error {
 	return nil
 }
 
+// readStream replays the stream and meanwhile keeps the session from looking
+// idle to its server.
+func (l *leadership) readStream(ctx context.Context) (events.Replayed, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	pinged := time.Now()
+	held, err := l.stream.Replay(ctx, l.Source, func() {
+		l.Alive()
+		if time.Since(pinged) < pingEvery {
+			return
+		}
+		pinged = time.Now()
+		if err := l.session.ping(ctx); err != nil {
+			cancel(err)
+		}
+	})
+	if cause := context.Cause(ctx); cause != nil {
+		return events.Replayed{}, cause
+	}
+	return held, err
+}
+
+// read reads the database. A reading of every row takes seconds for each
+// 100,000, in which nothing else shows that the relay is alive.
 func (l *leadership) read(ctx context.Context, full bool) (outbox.Reading, error) {
 	limit := quick
 	if full {
 		limit = 5 * time.Minute
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
+	var beats conc.WaitGroup
+	beats.Go(func() {
+		for ctx.Err() == nil {
+			l.Alive()
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+			}
+		}
+	})
+	defer beats.Wait()
 	defer cancel()
 	return outbox.Read(ctx, l.session.conn, outbox.Query{Source: l.Source, Limit: marksPerRound, All: full})
 }
 
 // publish stores the changes and notes what is stored, also when only some are.
+// What the stream refuses, because it is full for instance, keeps nothing else
+// back: it is counted, the source does not call itself complete, and a
+// comparison soon tries again.
 func (l *leadership) publish(ctx context.Context, todo []events.Publication) error {
 	for len(todo) > 0 {
 		chunk := todo[:min(len(todo), marksPerRound)]
 		todo = todo[len(chunk):]
 		sequences, err := l.stream.Publish(ctx, chunk)
+		refused := 0
 		for i, seq := range sequences {
-			if seq != 0 {
-				c := chunk[i].Change
-				l.known[c.Reservation.HostID] = events.Stored{Sequence: seq, Change: c}
-				l.announce(ctx, c)
+			if seq == 0 {
+				refused++
+				continue
 			}
+			c := chunk[i].Change
+			l.known[c.Reservation.HostID] = events.Stored{Sequence: seq, Change: c}
+			l.announce(ctx, c)
+		}
+		if errors.Is(err, events.ErrConflict) || errors.Is(err, events.ErrUnclear) || ctx.Err() != nil {
+			return err
 		}
 		if err != nil {
-			return err
+			l.refused += refused
+			l.compareAt = earlier(l.compareAt, time.Now().Add(refusedPeriod))
+			l.Log.ErrorContext(ctx, "the stream refused reservations, trying again later", "refused", refused, "err", err)
 		}
 		l.Alive()
 		l.heartbeatAt = earlier(time.Now().Add(heartbeatAfter), l.beatAt.Add(l.heartbeatPeriod()))
@@ -262,19 +347,20 @@ func address(r events.Reservation) string {
 // publisher has sent one: then this leadership is over.
 func (l *leadership) beat(ctx context.Context) error {
 	now := time.Now()
-	if now.Before(l.heartbeatAt) {
+	if now.Before(l.heartbeatAt) || l.disturbed() {
 		return nil
 	}
+	complete := l.complete && l.refused == 0
 	seq, err := l.stream.PublishHeartbeat(ctx, events.Heartbeat{
 		Source: l.Source, Database: l.position.Database, Timeline: l.position.Timeline, Epoch: l.epoch,
-		Hosts: live(l.known), Complete: l.complete, DrainedAt: l.drainedAt, At: now,
+		Hosts: live(l.known), Complete: complete, DrainedAt: l.drainedAt, At: now,
 	}, l.heartbeat)
 	if err != nil {
 		return err
 	}
 	l.heartbeat = seq
 	l.beatAt, l.heartbeatAt = now, now.Add(l.heartbeatPeriod())
-	l.Metrics.beat(l.complete, live(l.known), now)
+	l.Metrics.beat(complete, live(l.known), l.refused, now)
 	return nil
 }
 
@@ -300,7 +386,7 @@ func (l *leadership) await(ctx context.Context, d time.Duration) (active bool, e
 		active = true
 	}
 	until := earlier(earlier(time.Now().Add(d), l.heartbeatAt), l.compareAt)
-	for !active && time.Now().Before(until) {
+	for !active && time.Now().Before(until) && !l.disturbed() {
 		l.Alive()
 		select {
 		case <-l.CompareNow:

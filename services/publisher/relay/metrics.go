@@ -14,6 +14,7 @@ type Metrics struct {
 	Active, Complete prometheus.Gauge
 
 	reservations      prometheus.Gauge
+	refused           prometheus.Gauge
 	heartbeat         prometheus.Gauge
 	marks             prometheus.Gauge
 	publishedTotal    *prometheus.CounterVec
@@ -32,6 +33,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Active:       gauge("active", "1 while this publisher is the active one of its database."),
 		Complete:     gauge("complete", "1 while the stream is known to hold every reservation."),
 		reservations: gauge("reservations", "Live reservations in the stream."),
+		refused:      gauge("refused", "Reservations that the stream refused and that are not in it."),
 		heartbeat:    gauge("heartbeat_timestamp_seconds", "Time of the last heartbeat that was stored."),
 		marks:        gauge("marks", "Marks in the last reading of the outbox."),
 		publishedTotal: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -54,7 +56,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "keastream_publisher_comparison_differences_total", Help: "Events that comparisons published.",
 		}),
 	}
-	reg.MustRegister(m.Active, m.Complete, m.reservations, m.heartbeat, m.marks, m.publishedTotal,
+	reg.MustRegister(m.Active, m.Complete, m.reservations, m.refused, m.heartbeat, m.marks, m.publishedTotal,
 		m.commitToStored, m.comparisons, m.comparisonSeconds, m.differences)
 	for _, op := range []events.Operation{events.Insert, events.Update, events.Delete, events.Snapshot} {
 		m.publishedTotal.WithLabelValues(string(op))
@@ -77,11 +79,12 @@ func (m *Metrics) compared(d time.Duration, differences int) {
 	m.differences.Add(float64(differences))
 }
 
-func (m *Metrics) beat(complete bool, reservations int, at time.Time) {
+func (m *Metrics) beat(complete bool, reservations, refused int, at time.Time) {
 	m.Complete.Set(0)
 	if complete {
 		m.Complete.Set(1)
 	}
 	m.reservations.Set(float64(reservations))
+	m.refused.Set(float64(refused))
 	m.heartbeat.Set(float64(at.UnixMilli()) / 1000)
 }

@@ -21,6 +21,9 @@ const lockKey int64 = 0x6b65617374726561
 // quick bounds every statement that touches few rows.
 const quick = 5 * time.Second
 
+// dialTimeout bounds the way to a session, with all hosts that are tried.
+const dialTimeout = 30 * time.Second
+
 // session is the one connection to PostgreSQL that does everything: it listens,
 // holds the lock, reads and deletes. So the lock ends with the connection that
 // does the work.
@@ -41,12 +44,13 @@ var settings = [][2]string{
 	{"tcp_keepalives_count", "3"},
 	{"tcp_user_timeout", "10s"},
 	{"statement_timeout", "5min"},
+	{"lock_timeout", "10s"}, // somebody who alters Kea's tables is waited for outside of a statement
 	{"synchronous_commit", "off"},
 }
 
 // open connects, listens and checks that the outbox is there.
 func (r *Relay) open(ctx context.Context) (*session, error) {
-	dial, cancel := context.WithTimeout(ctx, 2*quick)
+	dial, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	conn, err := r.Connect(dial, r.instance)
 	if err != nil {

@@ -11,25 +11,25 @@ import (
 // is refused, and the name is read. It is not safe for concurrent use.
 type cache struct {
 	rows map[string][]dns.Row
-	// touched are the names that were written or read since a reading of whole
-	// zones began; nil if none is going on. Of them the cache knows more than
-	// the reading, whose pages may be from before the write.
+	// touched are the names that were written or read since the reading of a
+	// whole zone began; nil if none was. Of them the cache knows more than the
+	// reading, whose pages may be from before the write.
 	touched map[string]bool
 }
 
 func newCache() *cache { return &cache{rows: make(map[string][]dns.Row)} }
 
-// begin notes that a reading of zones begins. There is one at a time.
+// begin notes that the reading of a zone begins. There is one at a time.
 func (c *cache) begin() { c.touched = make(map[string]bool) }
 
-// install puts a reading of whole zones in the place of what is known of them.
-func (c *cache) install(zones []string, read []dns.Row) {
-	inZones := func(row dns.Row) bool { return slices.Contains(zones, row.Zone) }
+// install puts the reading of a whole zone in the place of what is known of it.
+func (c *cache) install(zone string, read []dns.Row) {
+	inZone := func(row dns.Row) bool { return row.Zone == zone }
 	touched := c.touched
 	c.touched = nil
 	for name, rows := range c.rows {
 		if !touched[name] {
-			c.set(name, slices.DeleteFunc(rows, inZones))
+			c.set(name, slices.DeleteFunc(rows, inZone))
 		}
 	}
 	for _, row := range read {

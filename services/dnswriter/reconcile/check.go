@@ -3,7 +3,6 @@ package reconcile
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -72,9 +71,15 @@ func (r *Reconciler) check(ctx context.Context, zones []string) (unread []string
 	r.mu.Unlock()
 	r.log.InfoContext(ctx, fmt.Sprintf("Found %d static reservations to check", found))
 
-	r.queue.check(r.review(ctx, read))
+	for names := range slices.Chunk(r.names(read), portion) {
+		r.queue.check(r.review(ctx, names))
+		r.queue.open()
+		if !r.queue.checkLeft(ctx, portion) {
+			return nil
+		}
+	}
 	r.queue.open()
-	if !r.queue.checkDone(ctx) {
+	if !r.queue.checkLeft(ctx, 0) {
 		return nil
 	}
 	if fresh := r.freshZones(); len(fresh) > 0 {
@@ -95,28 +100,24 @@ func (r *Reconciler) check(ctx context.Context, zones []string) (unread []string
 // readZones reads zones into the cache. It returns those that were read and
 // those that were not.
 func (r *Reconciler) readZones(ctx context.Context, zones []string) (read, unread []string) {
-	r.mu.Lock()
-	r.cache.begin()
-	r.mu.Unlock()
-	var rows []dns.Row
 	for _, zone := range zones {
-		found, err := r.cfg.Provider.Records(ctx, zone)
+		r.mu.Lock()
+		r.cache.begin()
+		r.mu.Unlock()
+		rows, err := r.cfg.Provider.Records(ctx, zone)
 		if err != nil {
 			// Perhaps it is the zone alone: this says nothing about the server.
 			unread = append(unread, zone)
 			r.cannotRead(ctx, zone, err)
 			continue
 		}
-		r.note(ctx, nil)
 		read = append(read, zone)
-		rows = append(rows, found...)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.cache.install(read, rows)
-	r.seen(rows)
-	for _, zone := range read {
+		r.note(ctx, nil)
+		r.mu.Lock()
+		r.cache.install(zone, rows)
+		r.seen(rows)
 		delete(r.unread, zone)
+		r.mu.Unlock()
 	}
 	return read, unread
 }
@@ -134,26 +135,23 @@ func (r *Reconciler) cannotRead(ctx context.Context, zone string, err error) {
 	r.unread[zone] = err
 }
 
-// review plans every name of the zones, takes note of the plans, and returns the
-// names that have something to be done.
-func (r *Reconciler) review(ctx context.Context, zones []string) []string {
+// portion is how many names of a check are planned ahead of the workers, so that
+// the first are written while the last are planned, and the queue stays short.
+const portion = 1000
+
+// review plans the names, takes note of the plans, and returns the names that
+// have something to be done.
+func (r *Reconciler) review(ctx context.Context, names []string) []string {
 	var todo []string
-	steps := make(map[Op]int)
-	for _, name := range r.names(zones) {
-		ready := r.next(ctx, name)
-		if len(ready) > 0 {
+	for _, name := range names {
+		steps := r.next(ctx, name)
+		if len(steps) > 0 {
 			todo = append(todo, name)
 		}
-		for _, s := range ready {
-			steps[s.Op]++
+		for _, s := range steps {
 			r.log.DebugContext(ctx, "planned", "step", s)
 		}
 	}
-	level := slog.LevelInfo
-	if len(todo) == 0 {
-		level = slog.LevelDebug
-	}
-	r.log.Log(ctx, level, "planned", "names", len(todo), "create", steps[Create], "update", steps[Update], "remove", steps[Remove])
 	return todo
 }
 
@@ -162,8 +160,8 @@ func (r *Reconciler) review(ctx context.Context, zones []string) []string {
 func (r *Reconciler) names(zones []string) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	set := make(map[string]bool, len(r.index.claimants))
-	for name := range r.index.claimants {
+	set := make(map[string]bool, len(r.index.claimants.first))
+	for name := range r.index.claimants.first {
 		set[name] = true
 	}
 	for name, rows := range r.cache.rows {
@@ -216,6 +214,9 @@ func (r *Reconciler) confirmAll(ctx context.Context, zones []string) {
 			}
 		}
 	}
+	if len(r.fresh) == 0 {
+		r.fresh = make(map[string][]dns.Row) // a map does not become smaller
+	}
 	r.mu.Unlock()
 	slices.Sort(odd)
 	for _, name := range odd {
@@ -223,23 +224,25 @@ func (r *Reconciler) confirmAll(ctx context.Context, zones []string) {
 	}
 }
 
-// report tells of a check that is complete.
+// report tells of a check that is complete. whole says that all zones were read.
 func (r *Reconciler) report(ctx context.Context, took time.Duration, whole bool) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	done := r.made
+	made, failing := r.made, len(r.failing)
 	withheld, incomplete := r.withheld()
-	r.log.InfoContext(ctx, fmt.Sprintf("DNS consistency check complete: %d records created", done.created),
-		"updated", done.updated, "removed", done.removed,
+	conflicts, parked := len(r.conflicts), len(r.index.parked)
+	r.checked = r.checked || whole
+	r.mu.Unlock()
+	r.log.InfoContext(ctx, fmt.Sprintf("DNS consistency check complete: %d records created", made.created),
+		"updated", made.updated, "removed", made.removed,
 		"withheld", len(withheld), "incomplete_sources", incomplete,
-		"conflicts", len(r.conflicts), "parked", len(r.index.parked), "failing", len(r.failing),
+		"conflicts", conflicts, "parked", parked, "failing", failing,
 		"in", took.Round(time.Millisecond))
 	r.metrics.duration.Observe(took.Seconds())
-	if whole {
-		r.checked = true
-		r.cfg.Phase("following the stream")
-		if len(r.failing) == 0 {
-			r.metrics.success.SetToCurrentTime()
-		}
+	if !whole {
+		return
+	}
+	r.cfg.Phase("following the stream")
+	if failing == 0 {
+		r.metrics.success.SetToCurrentTime()
 	}
 }

@@ -22,7 +22,8 @@
 //	check, every Sweep ───┘◄────────────────┘ read the name, plan again, later
 //
 // Additions and changes are made at once. A removal waits for its proof, which
-// heartbeats bring: see hold.
+// heartbeats bring: see hold. A value is replaced at once too, unless the row
+// may belong to somebody whom the view has lost: see Reconciler.accounted.
 //
 // # When something fails
 //

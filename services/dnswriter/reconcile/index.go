@@ -3,6 +3,7 @@ package reconcile
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"iter"
 	"net/netip"
 	"slices"
@@ -24,8 +25,11 @@ type index struct {
 	ttl        uint32
 	publicOnly bool
 
-	claimants map[string][]events.Key // by owner name
-	occupants map[slot][]events.Key
+	claimants multimap[string] // by owner name
+	// occupants are by the hash of a slot. Who is found by a collision is told
+	// apart when the reservations themselves are compared.
+	occupants multimap[uint64]
+	seed      maphash.Seed
 	parked    map[events.Key]*dns.ParkedError
 	claiming  int // reservations that ask for a record
 }
@@ -39,12 +43,13 @@ type slot struct {
 	subnet                   int64
 }
 
-func slots(r events.Reservation) (all []slot) {
+// slots returns the hashes of the slots of a reservation.
+func (x *index) slots(r events.Reservation) (all []uint64) {
 	if r.Subnet4 != nil {
-		all = append(all, slot{r.Source, r.IdentifierType, r.Identifier, 4, *r.Subnet4})
+		all = append(all, maphash.Comparable(x.seed, slot{r.Source, r.IdentifierType, r.Identifier, 4, *r.Subnet4}))
 	}
 	if r.Subnet6 != nil {
-		all = append(all, slot{r.Source, r.IdentifierType, r.Identifier, 6, *r.Subnet6})
+		all = append(all, maphash.Comparable(x.seed, slot{r.Source, r.IdentifierType, r.Identifier, 6, *r.Subnet6}))
 	}
 	return all
 }
@@ -52,8 +57,9 @@ func slots(r events.Reservation) (all []slot) {
 func newIndex(last func(events.Key) (events.Change, bool), zones dns.Zones, ttl uint32, publicOnly bool) *index {
 	return &index{
 		last: last, zones: zones, ttl: ttl, publicOnly: publicOnly,
-		claimants: make(map[string][]events.Key),
-		occupants: make(map[slot][]events.Key),
+		claimants: newMultimap[string](),
+		occupants: newMultimap[uint64](),
+		seed:      maphash.MakeSeed(),
 		parked:    make(map[events.Key]*dns.ParkedError),
 	}
 }
@@ -91,8 +97,8 @@ func (x *index) apply(d events.Difference) []string {
 func (x *index) add(r events.Reservation) []string {
 	key := r.Key()
 	names := x.neighbours(r)
-	for _, s := range slots(r) {
-		x.occupants[s] = append(x.occupants[s], key)
+	for _, s := range x.slots(r) {
+		x.occupants.add(s, key)
 	}
 	claims, err := x.claims(r)
 	if parked, ok := errors.AsType[*dns.ParkedError](err); ok {
@@ -103,7 +109,7 @@ func (x *index) add(r events.Reservation) []string {
 		x.claiming++
 	}
 	for _, name := range ownerNames(claims) {
-		x.claimants[name] = append(x.claimants[name], key)
+		x.claimants.add(name, key)
 		names = append(names, name)
 	}
 	return names
@@ -111,8 +117,8 @@ func (x *index) add(r events.Reservation) []string {
 
 func (x *index) remove(r events.Reservation) []string {
 	key := r.Key()
-	for _, s := range slots(r) {
-		without(x.occupants, s, key)
+	for _, s := range x.slots(r) {
+		x.occupants.remove(s, key)
 	}
 	delete(x.parked, key)
 	names := x.neighbours(r)
@@ -121,7 +127,7 @@ func (x *index) remove(r events.Reservation) []string {
 		x.claiming--
 	}
 	for _, name := range ownerNames(claims) {
-		without(x.claimants, name, key)
+		x.claimants.remove(name, key)
 		names = append(names, name)
 	}
 	return names
@@ -129,8 +135,8 @@ func (x *index) remove(r events.Reservation) []string {
 
 // neighbours returns the names of the other rows in the slots of r.
 func (x *index) neighbours(r events.Reservation) (names []string) {
-	for _, s := range slots(r) {
-		for _, key := range x.occupants[s] {
+	for _, s := range x.slots(r) {
+		for key := range x.occupants.rows(s) {
 			if other, ok := x.live(key); ok && key != r.Key() {
 				claims, _ := x.claims(other)
 				names = append(names, ownerNames(claims)...)
@@ -149,18 +155,6 @@ func ownerNames(claims []dns.Claim) []string {
 	return slices.Compact(names)
 }
 
-func without[K comparable](m map[K][]events.Key, k K, key events.Key) {
-	i := slices.Index(m[k], key)
-	if i < 0 {
-		return
-	}
-	if rest := slices.Delete(m[k], i, i+1); len(rest) > 0 {
-		m[k] = rest
-	} else {
-		delete(m, k)
-	}
-}
-
 func (x *index) live(key events.Key) (events.Reservation, bool) {
 	c, ok := x.last(key)
 	return c.Reservation, ok && !c.Deleted()
@@ -174,7 +168,7 @@ func (x *index) want(name string) Want {
 
 func (x *index) claimsOf(name string) iter.Seq[dns.Claim] {
 	return func(yield func(dns.Claim) bool) {
-		for _, key := range x.claimants[name] {
+		for key := range x.claimants.rows(name) {
 			r, ok := x.live(key)
 			if !ok || x.replaced(r) {
 				continue
@@ -193,8 +187,8 @@ func (x *index) claimsOf(name string) iter.Seq[dns.Claim] {
 // r.
 func (x *index) replaced(r events.Reservation) bool {
 	group := []events.Reservation{r}
-	for _, s := range slots(r) {
-		for _, key := range x.occupants[s] {
+	for _, s := range x.slots(r) {
+		for key := range x.occupants.rows(s) {
 			if other, ok := x.live(key); ok && key != r.Key() {
 				group = append(group, other)
 			}

@@ -13,7 +13,7 @@ import (
 // Reconciler's mutex.
 type ledger struct {
 	metrics   scoped
-	tallies   map[tallied]Tally
+	tallies   map[tallied]Tally     // without those that are zero
 	conflicts map[string][]*dispute // by name
 	failing   map[string]bool       // names that are tried again
 

@@ -22,6 +22,7 @@ import (
 type queue struct {
 	mu      sync.Mutex
 	items   map[string]*item
+	most    int        // entries that items has had
 	urgent  *list.List // of *item, with an event to answer
 	others  *list.List // of *item
 	delayed delayed
@@ -114,7 +115,7 @@ func (q *queue) later(name string, due time.Time) {
 	}
 }
 
-// check asks for names as part of a check. checkDone tells when each of them has
+// check asks for names as part of a check. checkLeft tells when each of them has
 // been through a worker.
 func (q *queue) check(names []string) {
 	q.mu.Lock()
@@ -129,18 +130,14 @@ func (q *queue) check(names []string) {
 	}
 }
 
-// checkDone waits until the workers have had every name of the check once. It
-// returns false if ctx ended before.
-func (q *queue) checkDone(ctx context.Context) bool {
-	return q.await(ctx, func() bool { return q.left == 0 })
-}
-
-func (q *queue) await(ctx context.Context, done func() bool) bool {
+// checkLeft waits until no more than n names of the check have not been through
+// a worker. It returns false if ctx ended before.
+func (q *queue) checkLeft(ctx context.Context, n int) bool {
 	for {
 		q.mu.Lock()
-		ok, changed := done(), q.changed
+		left, changed := q.left, q.changed
 		q.mu.Unlock()
-		if ok {
+		if left <= n {
 			return true
 		}
 		select {
@@ -235,6 +232,9 @@ func (q *queue) done(t task) {
 		return
 	}
 	delete(q.items, it.name)
+	if q.most > 1000 && len(q.items) == 0 {
+		q.items, q.most = make(map[string]*item), 0 // a map does not become smaller
+	}
 }
 
 // The pauses after failures double from firstPause to these.
@@ -330,6 +330,7 @@ func (q *queue) item(name string) *item {
 	if it == nil {
 		it = &item{task: task{name: name}, place: -1}
 		q.items[name] = it
+		q.most = max(q.most, len(q.items))
 	}
 	return it
 }

@@ -61,21 +61,24 @@ func (r *Reconciler) observe(name string, changes Changes) {
 		delete(r.holds, name)
 		return
 	}
-	if h := r.holds[name]; h != nil && h.covers(rows) {
-		return
-	}
 	slices.Sort(sources)
 	sources = slices.Compact(sources)
+	if h := r.holds[name]; h != nil && h.covers(rows, sources) {
+		h.rows = rows // one that is wanted again starts from the beginning
+		return
+	}
 	r.holds[name] = &hold{absence: events.NewAbsence(r.cfg.View, sources...), sources: sources, rows: rows}
 }
 
-func (h *hold) covers(rows map[rowKey]bool) bool {
+// covers tells whether the hold is a proof for all the rows, by the word of all
+// the sources.
+func (h *hold) covers(rows map[rowKey]bool, sources []string) bool {
 	for key := range rows {
 		if !h.rows[key] {
 			return false
 		}
 	}
-	return true
+	return !slices.ContainsFunc(sources, func(s string) bool { return !slices.Contains(h.sources, s) })
 }
 
 // mayTake tells whether a step may be taken now. The caller holds r.mu and has

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -38,6 +39,7 @@ type world struct {
 	sim      *solidsim.Sim
 	password string // path of the file
 	ca       string // path of the file
+	quiets   int64  // calls of quiet
 }
 
 func newWorld(t *testing.T) *world {
@@ -167,16 +169,15 @@ func (s *service) metric(line string) {
 }
 
 // quiet waits until the program has taken in everything that was published and
-// has nothing left to do.
+// has nothing left to do: it follows the stream in order, so it has seen all
+// that was published before when it acts on one thing more.
 func (s *service) quiet() {
 	s.w.t.Helper()
-	s.w.src.Put(eventstest.Reservation("us3", 999, s.w.unusedName(), "192.0.2.250"))
-	s.w.awaitRecord(s.w.unusedName(), "192.0.2.250")
+	s.w.quiets++
+	name := fmt.Sprintf("quiet%d", s.w.quiets)
+	s.w.src.Put(host(900+s.w.quiets, name, "192.0.2.250"))
+	s.w.awaitRecord(name, "192.0.2.250")
 	s.metric(`keastream_dns_queued_names{scope="internal"} 0`)
-}
-
-func (w *world) unusedName() string {
-	return "quiet-" + strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(w.t.Name()[4:12]))
 }
 
 // journal is a log that can be looked at while it is written.
@@ -244,7 +245,7 @@ func (w *world) awaitRecord(name string, values ...string) {
 	w.await(name+" has "+strings.Join(values, " "), func() bool { return slices.Equal(w.values(name), values) })
 }
 
-// person changes the records by hand.
+// add adds a record as a person does.
 func (w *world) add(name, value string) solidsim.Record {
 	w.t.Helper()
 	r := solidsim.Record{Name: name + "." + zone, Type: "A", Value: value, TTL: 3600}
@@ -254,6 +255,7 @@ func (w *world) add(name, value string) solidsim.Record {
 	return r
 }
 
+// remove takes one out as a person does.
 func (w *world) remove(name, value string) {
 	w.t.Helper()
 	if err := w.sim.Remove(solidsim.InternalServer, solidsim.Record{Name: name + "." + zone, Type: "A", Value: value}); err != nil {

@@ -10,7 +10,7 @@ const pulse = time.Second
 
 // loop runs rounds when there is work.
 type loop struct {
-	marks *marks
+	pending *pending
 	// round does the work and returns what could not be done.
 	round func(context.Context, work) work
 	// ended is asked between the rounds; a loop ends with the error that it
@@ -28,13 +28,13 @@ func (l loop) Run(ctx context.Context) error {
 				return err
 			}
 		}
-		todo, wait := l.marks.take(time.Now())
+		todo, wait := l.pending.take(time.Now())
 		if !todo.empty() {
-			l.marks.again(l.round(ctx, todo), time.Now())
+			l.pending.again(l.round(ctx, todo), time.Now())
 		}
 		select {
 		case <-ctx.Done():
-		case <-l.marks.wake:
+		case <-l.pending.wake:
 		case <-time.After(min(wait, pulse)):
 		}
 	}

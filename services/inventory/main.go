@@ -7,10 +7,10 @@
 //
 //	events.Watch ──> view <── keeper.round: view -> cabinets -> files
 //	     │                        ▲
-//	     └──> marks, absences ────┘  what to look at, what is proven to be gone
+//	     └─> pending, absences ───┘  what to look at, what is proven to be gone
 //
 // A round derives every cabinet anew from the whole view, and compares those
-// that changed, or that somebody marked, with what the files say. The files are
+// that changed, or that are pending, with what the files say. The files are
 // the only memory: a line that no reservation asks for is one that stands in a
 // file and not in the view, whether it vanished a moment ago, while the service
 // was down, or before it replaced another one. All of them go the same way: when

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/keastream/keastream/services/inventory/cabinet"
@@ -25,9 +24,9 @@ func (k *keeper) logChange(ctx context.Context, what, name string, v verdict, be
 	case seen && known != cabinet.Digest(before):
 		k.log.WarnContext(ctx, "somebody changed an inventory file: it is restored", "file", name)
 	}
-	if len(v.have.Unusable) > 0 {
+	if v.have.UnusableCount > 0 {
 		k.log.WarnContext(ctx, "dropped lines that no reservation can ask for", "file", name,
-			"count", len(v.have.Unusable), "lines", v.have.Unusable[:min(len(v.have.Unusable), namesShown)])
+			"count", v.have.UnusableCount, "lines", v.have.Unusable)
 	}
 	k.log.InfoContext(ctx, what, "file", name, "hosts", len(v.want.Targets)+len(v.kept),
 		"added", len(v.fresh), "removed", len(v.removed), "withheld", len(v.kept),
@@ -94,7 +93,7 @@ func (k *keeper) noteUnplaced(ctx context.Context, now []cabinet.Unplaced) {
 	for _, u := range now {
 		count[u.Reason]++
 		if _, known := slices.BinarySearchFunc(k.unplaced, u, cabinet.Unplaced.Compare); !known {
-			news[u.Reason] = append(news[u.Reason], shorten(u.Hostname))
+			news[u.Reason] = append(news[u.Reason], cabinet.Shorten(u.Hostname))
 		}
 	}
 	for _, reason := range slices.Sorted(maps.Keys(news)) {
@@ -110,15 +109,6 @@ func (k *keeper) noteUnplaced(ctx context.Context, now []cabinet.Unplaced) {
 		k.metrics.unplaced.WithLabelValues(string(reason)).Set(float64(count[reason]))
 	}
 	k.unplaced = now
-}
-
-// shorten keeps hostile names from filling a log.
-func shorten(s string) string {
-	const limit = 80
-	if len(s) > limit {
-		return strings.ToValidUTF8(s[:limit], "") + "…"
-	}
-	return s
 }
 
 // noteWithheld logs, at every look at all files, why lines stay.

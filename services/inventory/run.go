@@ -80,14 +80,14 @@ func (v *runVerb) Run(ctx context.Context, d *daemon.Daemon, c *cli) error {
 	defer conn.Close()
 
 	view := events.NewView()
-	marks := newMarks()
+	todo := newPending()
 	beat := d.Progress("files", beatWithin).Beat
 	k := &keeper{
 		directory: v.OutputDir, mode: fs.FileMode(v.FileMode), layout: v.Layout, patterns: patterns, sources: v.Sources,
 		view: view, absences: newAbsences(view, v.HoldDown), metrics: newMetrics(d.Metrics), log: d.Log, alive: beat,
 		status: make(map[string]status), digests: make(map[string][32]byte),
 	}
-	l := loop{marks: marks, alive: beat, round: func(ctx context.Context, todo work) work {
+	l := loop{pending: todo, alive: beat, round: func(ctx context.Context, todo work) work {
 		again := k.round(ctx, todo)
 		d.Status(k.last.Load().summary())
 		return again
@@ -112,7 +112,7 @@ func (v *runVerb) Run(ctx context.Context, d *daemon.Daemon, c *cli) error {
 		}
 		return r.failure()
 	})
-	handlers := k.handlers(marks)
+	handlers := k.handlers(todo)
 	handlers.Alive = d.Progress("stream", beatWithin).Beat
 	return d.Run(ctx,
 		daemon.Task{Name: "stream", Run: func(ctx context.Context) error { return events.Watch(ctx, conn, view, handlers) }},
@@ -120,15 +120,15 @@ func (v *runVerb) Run(ctx context.Context, d *daemon.Daemon, c *cli) error {
 	)
 }
 
-// handlers mark what changes in the view.
-func (k *keeper) handlers(marks *marks) events.Handlers {
+// handlers add what changes in the view to what is pending.
+func (k *keeper) handlers(todo *pending) events.Handlers {
 	touch := func(r *events.Reservation) {
 		if r == nil {
 			return
 		}
 		if file, line, ok := k.patterns.Line(*r); ok {
 			k.absences.touch(file, line.ID())
-			marks.change(file)
+			todo.change(file)
 		}
 	}
 	known := make(map[string]bool)
@@ -137,18 +137,18 @@ func (k *keeper) handlers(marks *marks) events.Handlers {
 		Changed: func(d events.Difference) {
 			touch(d.Before)
 			touch(d.After)
-			marks.change() // other cabinets may follow: of a row that this one replaces, say
+			todo.change() // other cabinets may follow: of a row that this one replaces, say
 		},
-		CaughtUp: marks.everything,
+		CaughtUp: todo.everything,
 		Heartbeat: func(s events.SourceState) {
 			if !known[s.Source] {
 				// Files that name no source wait for the word of all of them.
 				known[s.Source] = true
-				marks.everything()
+				todo.everything()
 			}
 			k.log.Debug("heartbeat", "source", s.Source, "complete", s.Complete, "hosts", s.Live, "drained_at", s.Heartbeat.DrainedAt)
 			if files := k.absences.testify(); len(files) > 0 {
-				marks.change(files...)
+				todo.change(files...)
 			}
 		},
 	}

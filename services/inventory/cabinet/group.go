@@ -217,19 +217,3 @@ func isMAC(s string) bool {
 	}
 	return true
 }
-
-// Expected returns the files, by name, that follow from the reservations of all
-// databases and from nothing else: what a directory holds once everything has
-// come to rest. Compare a file with it by [Same]; the time in it is the zero
-// one. Rows that a later one has replaced may be among the reservations.
-func Expected(rs []events.Reservation, patterns Patterns, layout Layout) (map[string][]byte, error) {
-	files := make(map[string][]byte)
-	for name, c := range patterns.Group(events.Current(rs)).Cabinets {
-		data, err := layout.Render(c, zeroTime)
-		if err != nil {
-			return nil, err
-		}
-		files[name] = data
-	}
-	return files, nil
-}

@@ -135,19 +135,3 @@ func TestLineSaysWhatGroupDoes(t *testing.T) {
 		}
 	}
 }
-
-func TestExpectedLeavesOutReplacedRows(t *testing.T) {
-	t.Parallel()
-	old := reserve("a", "us3-cab10-ru17-idrac", "192.0.2.17", "")
-	old.HostID, old.Subnet4 = 1, new(int64(1))
-	young := old
-	young.HostID, young.IP = 2, netip.MustParseAddr("192.0.2.18")
-	files, err := cabinet.Expected([]events.Reservation{young, old}, cabinet.Patterns{}, cabinet.List)
-	if err != nil {
-		t.Fatal(err)
-	}
-	content, err := cabinet.Parse(files["us3-cab10-discovery.yml"])
-	if err != nil || len(files) != 1 || len(content.Targets) != 1 || content.Targets[0].IP != young.IP {
-		t.Errorf("Expected gives %q (%v)", files, err)
-	}
-}

@@ -26,9 +26,14 @@ type Content struct {
 	// system.
 	Sources []string
 	// Unusable describes the lines that no reservation can ask for, because they
-	// have no IPv4 address or no host name, whatever the sources say.
-	Unusable []string
+	// have no IPv4 address or no host name, whatever the sources say. It
+	// describes the first 20; UnusableCount is the number of all.
+	Unusable      []string
+	UnusableCount int
 }
+
+// unusableShown is how many lines Content.Unusable describes.
+const unusableShown = 20
 
 // Parse reads a file of any layout. The error wraps [ErrNotOurs] and says why:
 // the file is not YAML, not of our form, or another program wrote it.
@@ -50,10 +55,13 @@ func parse(data []byte) (Content, error) {
 	if !bytes.Contains(data, []byte(writerKeastream)) && !bytes.Contains(data, []byte(writerReplaced)) {
 		return Content{}, errors.New("it does not say so")
 	}
+	if manyNodes(data) {
+		return Content{}, errors.New("it has more nodes than the files of a hundred cabinets")
+	}
 	var document yaml.Node
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	if err := dec.Decode(&document); err != nil {
-		return Content{}, fmt.Errorf("it is not YAML: %s", shorten(err.Error()))
+		return Content{}, fmt.Errorf("it is not YAML: %s", Shorten(err.Error()))
 	}
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return Content{}, errors.New("it holds more than one YAML document")
@@ -77,7 +85,7 @@ func parse(data []byte) (Content, error) {
 	}
 	for _, s := range sources {
 		name := text(s)
-		if err := events.CheckSource(shorten(name)); err != nil {
+		if err := events.CheckSource(Shorten(name)); err != nil {
 			return Content{}, fmt.Errorf("metadata.kea_sources: %w", err)
 		}
 		content.Sources = append(content.Sources, name)
@@ -89,7 +97,10 @@ func parse(data []byte) (Content, error) {
 	for i, line := range lines {
 		t, err := parseTarget(line)
 		if err != nil {
-			content.Unusable = append(content.Unusable, fmt.Sprintf("bmc_targets[%d]: %v", i, err))
+			content.UnusableCount++
+			if len(content.Unusable) < unusableShown {
+				content.Unusable = append(content.Unusable, fmt.Sprintf("bmc_targets[%d]: %v", i, err))
+			}
 			continue
 		}
 		content.Targets = append(content.Targets, t)
@@ -100,6 +111,34 @@ func parse(data []byte) (Content, error) {
 	return content, nil
 }
 
+// maxIndicators is more than 20,000 devices have, six each. A node takes some
+// 300 bytes of memory, and one indicator gives two at most.
+const maxIndicators = 150_000
+
+// manyNodes tells whether a tree of the data would take far more memory than
+// the data has bytes, without making one. YAML 1.2.2, section 7, has no node
+// without one of these indicators before it, but for the first. Three of them
+// count only if what follows makes them one: it does not in a host name or a
+// MAC address, and never with another hyphen.
+func manyNodes(data []byte) bool {
+	n := 0
+	for i, c := range data {
+		switch c {
+		case ',', '[', '{':
+			n++
+		case '-', '?', ':':
+			if i+1 == len(data) || !isWordByte(data[i+1]) {
+				n++
+			}
+		}
+	}
+	return n > maxIndicators
+}
+
+func isWordByte(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-'
+}
+
 func parseTarget(line *yaml.Node) (Target, error) {
 	f, err := fields(line)
 	if err != nil {
@@ -107,7 +146,7 @@ func parseTarget(line *yaml.Node) (Target, error) {
 	}
 	ip, err := netip.ParseAddr(text(f["ip"]))
 	if err != nil || !ip.Is4() {
-		return Target{}, fmt.Errorf("ip: %q is not an IPv4 address", shorten(text(f["ip"])))
+		return Target{}, fmt.Errorf("ip: %q is not an IPv4 address", Shorten(text(f["ip"])))
 	}
 	hostname, err := events.CanonicalHostname(text(f["hostname"]))
 	if err != nil {
@@ -139,7 +178,7 @@ func fields(node *yaml.Node) (map[string]*yaml.Node, error) {
 	for pair := range slices.Chunk(node.Content, 2) {
 		key := text(pair[0])
 		if _, twice := all[key]; twice {
-			return nil, fmt.Errorf("the key %q stands there twice", shorten(key))
+			return nil, fmt.Errorf("the key %q stands there twice", Shorten(key))
 		}
 		all[key] = pair[1]
 	}
@@ -166,8 +205,8 @@ func text(node *yaml.Node) string {
 	return node.Value
 }
 
-// shorten keeps hostile values from filling a log.
-func shorten(s string) string {
+// Shorten keeps hostile values from filling a log: it cuts after 80 bytes.
+func Shorten(s string) string {
 	const limit = 80
 	if len(s) > limit {
 		return strings.ToValidUTF8(s[:limit], "") + "…"

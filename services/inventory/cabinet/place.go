@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// FileSuffix is the end of the name of every inventory file.
-const FileSuffix = "-discovery.yml"
+// fileSuffix is the end of the name of every inventory file.
+const fileSuffix = "-discovery.yml"
 
 // unknown stands where a name does not tell a rack unit or a manufacturer.
 const unknown = "Unknown"
@@ -22,7 +22,7 @@ type Place struct {
 }
 
 // File returns the name of the file of the place, <site>-<cabinet>-discovery.yml.
-func (p Place) File() string { return p.Site + "-" + p.Cabinet + FileSuffix }
+func (p Place) File() string { return p.Site + "-" + p.Cabinet + fileSuffix }
 
 // DefaultPattern finds us3-cab10-ru17-idrac, us3-cab10-ru7-9-ilo (units 7 to 9)
 // and us1-cab01-svr01-bmc (unit not known), at any site whose name is one word.

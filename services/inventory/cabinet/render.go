@@ -28,8 +28,6 @@ const (
 // Python prints it, in UTC with microseconds.
 const timeLayout = "2006-01-02T15:04:05.000000+00:00"
 
-var zeroTime time.Time
-
 // Render returns the bytes of the file: YAML that also readers of version 1.1
 // understand, lines end with LF. The same cabinet and time always give the same
 // bytes. The error names the file; with a cabinet from [Patterns.Group] there is

@@ -3,6 +3,8 @@ package cabinet_test
 import (
 	"errors"
 	"flag"
+	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -156,5 +158,52 @@ func TestParseRefusesWhatIsNotOurs(t *testing.T) {
 		if got, err := cabinet.Parse([]byte(data)); !errors.Is(err, cabinet.ErrNotOurs) {
 			t.Errorf("%s: Parse gives %+v, %v, want ErrNotOurs", what, got, err)
 		}
+	}
+}
+
+// Each of these nodes has 2 to 4 bytes, and some 300 in a tree.
+func TestParseMakesNoLargeTree(t *testing.T) {
+	t.Parallel()
+	const size = 4 << 20
+	for _, unit := range []string{"-\n", "- ", "? ", "-\u0085", "x:\n", "[", "{", "? - "} {
+		data := "source: keastream\nx:\n" + strings.Repeat(unit, size/len(unit))
+		if _, err := cabinet.Parse([]byte(data)); !errors.Is(err, cabinet.ErrNotOurs) || !strings.Contains(err.Error(), "more nodes") {
+			t.Errorf("%q: %v", unit, err)
+		}
+	}
+	for _, unit := range []string{",", "x,", "{x: y},"} {
+		data := "source: keastream\nx: [" + strings.Repeat(unit, size/len(unit)) + "]"
+		if _, err := cabinet.Parse([]byte(data)); !errors.Is(err, cabinet.ErrNotOurs) || !strings.Contains(err.Error(), "more nodes") {
+			t.Errorf("%q: %v", unit, err)
+		}
+	}
+}
+
+func TestParseReadsTheLargestFile(t *testing.T) {
+	t.Parallel()
+	const devices = 20_000
+	c := cabinet.Cabinet{Site: "us3", Cabinet: "cab10", Sources: []string{"us3"}}
+	for i := range devices {
+		c.Targets = append(c.Targets, cabinet.Target{
+			IP: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), MAC: "aa:bb:cc:dd:ee:ff",
+			Hostname: fmt.Sprintf("us3-cab10--a-ru17-%d-idrac.lab.site.com", i), Manufacturer: "Dell",
+		})
+	}
+	data, err := cabinet.List.Render(c, updated)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := cabinet.Parse(data)
+	if err != nil || len(got.Targets) != devices {
+		t.Errorf("%d bytes give %d lines, %v", len(data), len(got.Targets), err)
+	}
+}
+
+func TestUnusableLinesAreCounted(t *testing.T) {
+	t.Parallel()
+	data := "metadata: {source: keastream}\nbmc_targets:\n" + strings.Repeat("- x\n", 1000)
+	got, err := cabinet.Parse([]byte(data))
+	if err != nil || len(got.Unusable) != 20 || got.UnusableCount != 1000 {
+		t.Errorf("%d of %d lines, %v", len(got.Unusable), got.UnusableCount, err)
 	}
 }

@@ -24,8 +24,8 @@ import (
 )
 
 // MaxSize is the greatest size of a file that is read, in bytes. A file of
-// 10,000 devices has 2 MB.
-const MaxSize = 32 << 20
+// 10,000 devices has 2 MB, and a cabinet does not hold a hundred of them.
+const MaxSize = 4 << 20
 
 // ErrForeign is returned, wrapped with the reason, when what stands under a name
 // was not written by us. It was not changed.

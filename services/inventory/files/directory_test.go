@@ -340,3 +340,16 @@ func TestACrashLeavesOldOrNew(t *testing.T) {
 		t.Errorf("left over: %q", left)
 	}
 }
+
+func TestWriteRefusesWhatCouldNotBeReadAgain(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	d := open(t, dir)
+	const name = "us3-cab10-discovery.yml"
+	if changed, err := d.Write(name, content(strings.Repeat("x", files.MaxSize), "1")); err == nil || changed {
+		t.Errorf("Write = %t, %v", changed, err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("there is %v, %v", entries, err)
+	}
+}

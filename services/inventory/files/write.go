@@ -27,6 +27,10 @@ func (d *Directory) Write(name string, data []byte) (changed bool, err error) {
 	if !namePattern.MatchString(name) {
 		return false, fmt.Errorf("write %q: %w", name, ErrName)
 	}
+	if len(data) > MaxSize {
+		// It could never be read again, and so not be changed.
+		return false, fmt.Errorf("write %s: it would be larger than %d bytes", name, MaxSize)
+	}
 	old, err := d.own(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

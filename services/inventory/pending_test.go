@@ -17,19 +17,19 @@ import (
 
 // rounds runs a loop in a synctest bubble and writes down when it did what.
 type rounds struct {
-	marks *marks
-	start time.Time
-	fail  func(rounds int, w work) work
+	pending *pending
+	start   time.Time
+	fail    func(rounds int, w work) work
 
 	mu  sync.Mutex
 	log []string
 }
 
 func startLoop(t *testing.T) *rounds {
-	r := &rounds{marks: newMarks(), start: time.Now(), fail: func(int, work) work { return work{} }}
+	r := &rounds{pending: newPending(), start: time.Now(), fail: func(int, work) work { return work{} }}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
-	l := loop{marks: r.marks, alive: func() {}, round: func(_ context.Context, w work) work {
+	l := loop{pending: r.pending, alive: func() {}, round: func(_ context.Context, w work) work {
 		what := strings.Join(slices.Sorted(maps.Keys(w.files)), ",")
 		if w.all {
 			what = "all"
@@ -63,24 +63,24 @@ func TestNothingHappensBeforeTheViewIsFull(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := startLoop(t)
-		r.marks.change("a")
+		r.pending.change("a")
 		time.Sleep(time.Hour)
 		r.expect(t)
-		r.marks.everything()
+		r.pending.everything()
 		r.expect(t, "1h0m0s all")
 	})
 }
 
-func TestMarksAreGathered(t *testing.T) {
+func TestChangesAreGathered(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := startLoop(t)
-		r.marks.everything()
+		r.pending.everything()
 		r.expect(t, "0s all")
 		time.Sleep(time.Second)
-		r.marks.change("a")
+		r.pending.change("a")
 		time.Sleep(100 * time.Millisecond)
-		r.marks.change("b")
+		r.pending.change("b")
 		time.Sleep(199 * time.Millisecond)
 		r.expect(t, "0s all")
 		time.Sleep(time.Millisecond)
@@ -92,10 +92,10 @@ func TestChangesWithoutAPauseAreNotPutOff(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := startLoop(t)
-		r.marks.everything()
+		r.pending.everything()
 		synctest.Wait()
 		for range 40 {
-			r.marks.change("a")
+			r.pending.change("a")
 			time.Sleep(150 * time.Millisecond)
 		}
 		r.expect(t, "0s all", "2s a", "4.1s a")
@@ -108,9 +108,9 @@ func TestEveryFileIsLookedAtNowAndThen(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := startLoop(t)
-		r.marks.everything()
+		r.pending.everything()
 		time.Sleep(10 * time.Minute)
-		r.marks.everything() // the stream was read again
+		r.pending.everything() // the stream was read again
 		time.Sleep(31 * time.Minute)
 		r.expect(t, "0s all", "10m0s all", "25m0s all", "40m0s all")
 	})
@@ -129,12 +129,12 @@ func TestWhatFailedIsTriedAgain(t *testing.T) {
 			}
 			return work{files: map[string]bool{"b": true}}
 		}
-		r.marks.everything()
+		r.pending.everything()
 		time.Sleep(12 * time.Second)
 		r.expect(t, "0s all", "10s all")
-		r.marks.change("a")
+		r.pending.change("a")
 		time.Sleep(time.Second)
-		r.marks.change("c")
+		r.pending.change("c")
 		time.Sleep(time.Minute)
 		// What failed at 10 s and at 12.2 s comes together.
 		r.expect(t, "0s all", "10s all", "12.2s a", "13.2s c", "20s all")
@@ -146,7 +146,7 @@ func TestTheLoopEndsWithWhatEndedSays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		end := errors.New("the end")
 		asked := 0
-		err := loop{marks: newMarks(), alive: func() {}, ended: func() error {
+		err := loop{pending: newPending(), alive: func() {}, ended: func() error {
 			if asked++; asked == 3 {
 				return end
 			}

@@ -224,14 +224,22 @@ func (s *Server) InProcessConn() (net.Conn, error) {
 }
 
 // makeStore makes the directories. Only the inner one, which nats-server calls
-// jetstream, is closed to others if it exists: the outer one may be shared.
+// jetstream, is closed to others if it exists: the outer one may be read by them.
 func makeStore(dir string) error {
+	const remedy = "give a directory that the user of this service may write"
 	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("%w: %s", err, remedy)
+	}
+	if err := checkOwner(dir); err != nil {
 		return err
 	}
 	inner := filepath.Join(dir, server.JetStreamStoreDir)
-	if err := os.MkdirAll(inner, 0o700); err != nil {
-		return err
+	err := os.MkdirAll(inner, 0o700)
+	if err == nil {
+		err = os.Chmod(inner, 0o700)
 	}
-	return os.Chmod(inner, 0o700)
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, remedy)
+	}
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -111,6 +112,72 @@ func TestStoreInUse(t *testing.T) {
 	}
 	first.Shutdown()
 	start(t, settings)
+}
+
+// refused starts a server that must not come about.
+func refused(t *testing.T, dir string, wants ...string) {
+	t.Helper()
+	s, err := embeddednats.Start(t.Context(), embeddednats.Settings{Embedded: true, Listen: "127.0.0.1:0", StoreDir: dir}, testLog(t))
+	if err == nil {
+		s.Shutdown()
+		t.Fatal("started")
+	}
+	for _, want := range append(wants, "--nats-store-dir="+dir) {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in: %v", want, err)
+		}
+	}
+}
+
+// The number of the process is written into the lock file.
+func TestLockIsNoLink(t *testing.T) {
+	t.Parallel()
+	precious := filepath.Join(t.TempDir(), "precious")
+	if err := os.WriteFile(precious, []byte("keep this"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	lock := filepath.Join(dir, "keastream.lock")
+	for _, target := range []string{precious, precious + "-new"} {
+		if err := os.Symlink(target, lock); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, dir, lock+" is a symbolic link: remove it")
+		if err := os.Remove(lock); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if text, err := os.ReadFile(precious); err != nil || string(text) != "keep this" {
+		t.Errorf("the file behind the link holds %q, %v", text, err)
+	}
+	if _, err := os.Lstat(precious + "-new"); err == nil {
+		t.Error("a file was made behind the link")
+	}
+	if err := syscall.Mkfifo(lock, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, dir, lock+" is no regular file: remove it")
+}
+
+func TestStoreOfOthers(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []os.FileMode{0o770, 0o702, 0o777 | os.ModeSticky} {
+		dir := t.TempDir()
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, dir, "chmod go-w")
+		if _, err := os.Lstat(filepath.Join(dir, "jetstream")); err == nil {
+			t.Errorf("mode %v: something was made in it", mode)
+		}
+	}
+	if os.Geteuid() == 0 { // only root can give it away
+		dir := t.TempDir()
+		if err := os.Chown(dir, 65534, -1); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, dir, "belongs to user 65534", "chown")
+	}
 }
 
 func TestAddressTaken(t *testing.T) {

@@ -46,7 +46,6 @@
 //
 // # HTTP
 //
-// While [Daemon.Run] runs, --http-addr serves /metrics, /healthz, /readyz and
-// the read-only paths added with [Daemon.Handle]. There is no way to change
-// anything over HTTP.
+// While [Daemon.Run] runs, --http-addr serves /metrics, /healthz and
+// /readyz. There is no way to change anything over HTTP.
 package daemon

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -24,16 +23,6 @@ const (
 	maxBodyBytes   = 64 << 10
 	maxScrapes     = 4
 )
-
-// Handle adds a path to the HTTP server. The pattern is one of
-// [http.ServeMux] and must begin with "GET /api/v1/": the API is read-only. It
-// panics on any other pattern and on one that is there already.
-func (d *Daemon) Handle(pattern string, handler http.Handler) {
-	if !strings.HasPrefix(pattern, "GET /api/v1/") {
-		panic(fmt.Sprintf("pattern %q does not begin with GET /api/v1/", pattern))
-	}
-	d.mux.Handle(pattern, handler)
-}
 
 // HTTPAddr waits until the HTTP server listens and returns its real address,
 // host:port: with port 0 in the settings the system chooses. The error is that

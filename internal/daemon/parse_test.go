@@ -143,6 +143,9 @@ func TestHelpIsComplete(t *testing.T) {
 			t.Errorf("--help does not show %q", want)
 		}
 	}
+	if strings.Contains(stdout, "API") {
+		t.Error("--help promises an API that no service has")
+	}
 	if strings.Contains(stdout, "KEASTREAM_VERSION") {
 		t.Error("--help offers a variable for --version")
 	}

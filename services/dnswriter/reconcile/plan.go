@@ -72,7 +72,8 @@ type Changes struct {
 	// which they must be taken. Removals are only proposed: whoever takes the
 	// steps has to prove first that nobody asks for the row any more.
 	Steps []Step
-	// Conflicts are sorted by name and type.
+	// Conflicts are sorted by name; of one name, those between reservations come
+	// first.
 	Conflicts []Conflict
 	// Tallies count the records by the state that was found.
 	Tallies map[dns.Type]Tally

@@ -65,8 +65,8 @@ func (c *Checker) Await(ctx context.Context) error {
 	}
 }
 
-// Check returns every difference between the rows and what follows from them,
-// joined, or nil if there is none. The system must be quiet: what is under way
+// Check returns the differences between the rows and what follows from them,
+// joined, at most 20 of each kind, or nil if there is none. The system must be quiet: what is under way
 // counts as a difference.
 func (c *Checker) Check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
@@ -80,10 +80,19 @@ func (c *Checker) Check(ctx context.Context) error {
 		errs = append(errs, c.checkStream(ctx, hosts))
 	}
 	if c.Records != nil {
-		errs = append(errs, c.checkDNS(hosts)...)
+		errs = append(errs, first(c.checkDNS(hosts)))
 	}
 	if c.Dir != "" {
-		errs = append(errs, c.checkFiles(hosts)...)
+		errs = append(errs, first(c.checkFiles(hosts)))
+	}
+	return errors.Join(errs...)
+}
+
+// first joins the first 20 differences.
+func first(errs []error) error {
+	const most = 20
+	if len(errs) > most {
+		errs = append(errs[:most:most], fmt.Errorf("and %d more", len(errs)-most))
 	}
 	return errors.Join(errs...)
 }

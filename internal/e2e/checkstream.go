@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -20,6 +19,9 @@ func (c *Checker) checkStream(ctx context.Context, hosts []host) error {
 	}
 	var errs []error
 	report := func(format string, args ...any) { errs = append(errs, fmt.Errorf("stream: "+format, args...)) }
+	if hb := stream.heartbeat; !hb.Complete || hb.Hosts != len(hosts) {
+		report("the heartbeat says complete %v with %d hosts, want true with %d", hb.Complete, hb.Hosts, len(hosts))
+	}
 	for _, h := range hosts {
 		m, ok := stream.hosts[h.id]
 		delete(stream.hosts, h.id)
@@ -39,10 +41,7 @@ func (c *Checker) checkStream(ctx context.Context, hosts []host) error {
 			report("host %d has no row: %+v", id, m.Reservation)
 		}
 	}
-	if hb := stream.heartbeat; !hb.Complete || hb.Hosts != len(hosts) {
-		report("the heartbeat says complete %v with %d hosts, want true with %d", hb.Complete, hb.Hosts, len(hosts))
-	}
-	return errors.Join(errs...)
+	return first(errs)
 }
 
 // differs says in what the published state differs from the row.

@@ -244,4 +244,7 @@ func TestWatchParksForeignMessages(t *testing.T) {
 	src.Put(eventstest.Reservation("us3", 2, "b", "192.0.2.3"))
 	src.Beat(time.Second)
 	w.awaitComplete(2)
+	if len(w.parked) != 5 {
+		t.Errorf("after a second pass %d messages were reported as parked, want the same 5", len(w.parked))
+	}
 }

@@ -34,6 +34,8 @@ const (
 	// refusedPeriod is the pause before reservations that the stream refused are
 	// tried again.
 	refusedPeriod = 30 * time.Second
+	// backlog is how many changes at once are logged one by one.
+	backlog = 100
 	// marksPerRemoval bounds one statement.
 	marksPerRemoval = 10000
 )
@@ -302,7 +304,10 @@ func (l *leadership) publish(ctx context.Context, todo []events.Publication) err
 			}
 			c := chunk[i].Change
 			l.known[c.Reservation.HostID] = events.Stored{Sequence: seq, Change: c}
-			l.announce(ctx, c)
+			l.announce(ctx, c, len(chunk) <= backlog)
+		}
+		if len(chunk) > backlog {
+			l.Log.InfoContext(ctx, "published a backlog", "reservations", len(chunk)-refused)
 		}
 		if errors.Is(err, events.ErrConflict) || errors.Is(err, events.ErrUnclear) || ctx.Err() != nil {
 			return err
@@ -323,12 +328,12 @@ func (l *leadership) publish(ctx context.Context, todo []events.Publication) err
 	return nil
 }
 
-// announce logs a stored change, an insertion in the words that operators of
-// the replaced system search for.
-func (l *leadership) announce(ctx context.Context, c events.Change) {
+// announce logs a stored change, an insertion that is not one of very many in
+// the words that operators of the replaced system search for.
+func (l *leadership) announce(ctx context.Context, c events.Change, few bool) {
 	l.Metrics.published(c)
 	r := c.Reservation
-	if c.Operation == events.Insert {
+	if c.Operation == events.Insert && few {
 		l.Log.InfoContext(ctx, fmt.Sprintf("New reservation from database: %s -> %s (%s)", address(r), r.Hostname, r.MAC),
 			"host_id", r.HostID)
 		return
@@ -355,11 +360,15 @@ func (l *leadership) beat(ctx context.Context) error {
 		Source: l.Source, Database: l.position.Database, Timeline: l.position.Timeline, Epoch: l.epoch,
 		Hosts: live(l.known), Complete: complete, DrainedAt: l.drainedAt, At: now,
 	}, l.heartbeat)
-	if err != nil {
+	l.heartbeatAt = now.Add(l.heartbeatPeriod())
+	switch {
+	case errors.Is(err, events.ErrConflict) || errors.Is(err, events.ErrUnclear):
 		return err
+	case err != nil: // refused: consumers wait, and nothing else is kept back
+		l.Log.ErrorContext(ctx, "the stream refused a heartbeat, trying again later", "err", err)
+		return nil
 	}
-	l.heartbeat = seq
-	l.beatAt, l.heartbeatAt = now, now.Add(l.heartbeatPeriod())
+	l.heartbeat, l.beatAt = seq, now
 	l.Metrics.beat(complete, live(l.known), l.refused, now)
 	return nil
 }

@@ -134,11 +134,16 @@ func (r *rig) await() {
 
 func (r *rig) stored() map[int64]events.Stored {
 	r.t.Helper()
+	return r.replay().Hosts
+}
+
+func (r *rig) replay() events.Replayed {
+	r.t.Helper()
 	all, err := eventstest.Open(r.t, r.conn, events.StreamConfig{}).Replay(r.t.Context(), "us3", func() {})
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return all.Hosts
+	return all
 }
 
 // logWatch writes to the test's log and lets a test wait for a text.
@@ -156,6 +161,12 @@ func (l *logWatch) Write(p []byte) (int, error) {
 	close(l.more)
 	l.more = make(chan struct{})
 	return l.t.Output().Write(p)
+}
+
+func (l *logWatch) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 func (l *logWatch) await(text string, times int) {

@@ -54,7 +54,7 @@ func (v *runVerb) Run(ctx context.Context, d *daemon.Daemon) error {
 	d.Ready("nats", func() error { return connected(conn) })
 	d.Ready("stream", reconciler.CaughtUp)
 	d.Ready("dns", reconciler.InStep)
-	d.Ready("marks", reconciler.KeepsMarks)
+	d.Ready("ownership marks", reconciler.KeepsMarks)
 	return d.Run(ctx,
 		daemon.Task{Name: "stream", Run: func(ctx context.Context) error {
 			return events.Watch(ctx, conn, view, handlers)

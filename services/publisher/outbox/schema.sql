@@ -204,7 +204,7 @@ CREATE TABLE IF NOT EXISTS keastream.installation (
   installed_at timestamptz NOT NULL,               -- the last run
   kea_schema   text        NOT NULL,               -- Kea's schema_version then, "13.0"
   channel      text        NOT NULL,               -- of NOTIFY
-  -- Triggers of others that had to go, to be put back by uninstall: an array
+  -- Triggers of others that had to go, so that they can be put back: an array
   -- of {"table", "trigger", "enabled", "definition", "function"}, the last two
   -- in SQL. The function itself is still there.
   replaced     jsonb       NOT NULL

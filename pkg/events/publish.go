@@ -19,6 +19,8 @@ import (
 const (
 	// publishTimeout bounds one publication with all its attempts and reads.
 	publishTimeout = 5 * time.Second
+	// batchTimeout bounds an atomic batch, which a busy disk may hold up.
+	batchTimeout = 10 * time.Second
 	// attemptTimeout bounds one request to the server.
 	attemptTimeout = 2 * time.Second
 
@@ -188,7 +190,7 @@ func byWeight(a, b error) int {
 
 // putBatch stores all messages or none.
 func (s *Stream) putBatch(ctx context.Context, messages []message) error {
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	ctx, cancel := context.WithTimeout(ctx, batchTimeout)
 	defer cancel()
 	msgs := make([]*nats.Msg, len(messages))
 	for i, m := range messages {

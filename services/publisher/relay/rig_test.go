@@ -120,7 +120,7 @@ func (r *rig) newRelay() *relay.Relay {
 // await waits until the stream equals the rows.
 func (r *rig) await() {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(r.t.Context(), 2*time.Minute)
 	defer cancel()
 	c := e2e.Checker{DSN: r.dsn, NATS: r.conn, Source: "us3"}
 	if err := c.Await(ctx); err != nil {
@@ -167,7 +167,7 @@ func (l *logWatch) String() string {
 
 func (l *logWatch) await(text string, times int) {
 	l.t.Helper()
-	deadline := time.After(60 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for {
 		l.mu.Lock()
 		n, more := strings.Count(l.text.String(), text), l.more
@@ -178,7 +178,7 @@ func (l *logWatch) await(text string, times int) {
 		select {
 		case <-more:
 		case <-deadline:
-			l.t.Fatalf("after 60 s the log says %q %d times, want %d", text, n, times)
+			l.t.Fatalf("after 2 minutes the log says %q %d times, want %d", text, n, times)
 		}
 	}
 }

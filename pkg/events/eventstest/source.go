@@ -34,7 +34,7 @@ type Source struct {
 func NewSource(t testing.TB, conn *nats.Conn, name string) *Source {
 	t.Helper()
 	s := &Source{t: t, name: name, Now: time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC), Epoch: "epoch-1"}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	s.stream = Open(t, conn, events.StreamConfig{})
 	replayed, err := s.stream.Replay(ctx, name, func() {})
@@ -50,7 +50,7 @@ func NewSource(t testing.TB, conn *nats.Conn, name string) *Source {
 // the stream anew until they are gone.
 func Open(t testing.TB, conn *nats.Conn, cfg events.StreamConfig) *events.Stream {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for {
 		s, err := events.OpenStream(ctx, conn, cfg)

@@ -73,6 +73,7 @@ func Watch(ctx context.Context, conn *nats.Conn, view *View, h Handlers) error {
 	w := &watch{conn: conn, view: view, handlers: h.withDefaults()}
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval = 50*time.Millisecond, 5*time.Second
+	told := ""
 	for w.connected(ctx) {
 		err := w.pass(ctx)
 		if ctx.Err() != nil {
@@ -85,9 +86,13 @@ func Watch(ctx context.Context, conn *nats.Conn, view *View, h Handlers) error {
 			pause = wait.InitialInterval
 		}
 		level := slog.LevelWarn
-		if errors.Is(err, jetstream.ErrStreamNotFound) {
+		switch {
+		case !w.live && err.Error() == told:
+			level = slog.LevelDebug // still the same
+		case errors.Is(err, jetstream.ErrStreamNotFound):
 			level = slog.LevelInfo // the publisher has not been here yet
 		}
+		told = err.Error()
 		w.handlers.Log.Log(ctx, level, "reading the stream again from its first message", "err", err, "in", pause)
 		select {
 		case <-ctx.Done():

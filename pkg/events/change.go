@@ -2,13 +2,11 @@ package events
 
 import (
 	"bytes"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -166,7 +164,7 @@ func (w wireChange) change() (Change, error) {
 	if w.MAC != "" && !isMAC(w.MAC) {
 		return Change{}, fmt.Errorf("mac: %q is not of the form aa:bb:cc:dd:ee:ff", shorten(w.MAC))
 	}
-	if _, err := hex.DecodeString(w.Identifier); err != nil || strings.ToLower(w.Identifier) != w.Identifier {
+	if !isHex(w.Identifier) {
 		return Change{}, fmt.Errorf("identifier: %q is not lower-case hex", shorten(w.Identifier))
 	}
 	return Change{Operation: w.Operation, Seq: w.Seq, At: w.At.UTC(), Reservation: r}, nil
@@ -204,12 +202,24 @@ func isMAC(s string) bool {
 			if c != ':' {
 				return false
 			}
-		} else if !('0' <= c && c <= '9' || 'a' <= c && c <= 'f') {
+		} else if !isHexDigit(c) {
 			return false
 		}
 	}
 	return true
 }
+
+// isHex tells whether s is what hex.EncodeToString makes of some bytes.
+func isHex(s string) bool {
+	for i := range len(s) {
+		if !isHexDigit(s[i]) {
+			return false
+		}
+	}
+	return len(s)%2 == 0
+}
+
+func isHexDigit(c byte) bool { return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' }
 
 // marshal writes JSON for people: <, > and & stay as they are.
 func marshal(v any) ([]byte, error) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sourcegraph/conc"
 )
 
 // errDisturbed ends a reading that can no longer promise to have seen every
@@ -80,8 +81,10 @@ func (r reading) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read stream %s: %w", StreamName, err)
 	}
-	defer messages.Stop()
-	defer context.AfterFunc(ctx, messages.Stop)()
+	deliveries, stop := follow(messages)
+	defer stop()
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
 
 	c := cursor{
 		reading:    r,
@@ -98,23 +101,51 @@ func (r reading) run(ctx context.Context) error {
 		}
 	}
 	for {
-		msg, err := messages.Next(jetstream.NextMaxWait(tick))
-		switch {
-		case ctx.Err() != nil:
+		select {
+		case <-ctx.Done():
 			return ctx.Err()
-		case errors.Is(err, nats.ErrTimeout):
-		case err != nil:
-			return fmt.Errorf("read stream %s: %w", StreamName, err)
-		default:
-			if err := c.take(msg); err != nil {
-				return ended(err)
+		case d := <-deliveries:
+			if d.err != nil {
+				return fmt.Errorf("read stream %s: %w", StreamName, d.err)
+			}
+			err = c.take(d.msg)
+		case <-ticker.C:
+			err = c.check(ctx)
+		}
+		if err != nil {
+			return ended(err)
+		}
+	}
+}
+
+// delivery is a message, or why there are no more.
+type delivery struct {
+	msg jetstream.Msg
+	err error
+}
+
+// follow fetches messages in a goroutine of its own, so that one is decoded
+// while the next is taken off the connection. stop ends it and waits for it.
+func follow(messages jetstream.MessagesContext) (deliveries <-chan delivery, stop func()) {
+	ch, done := make(chan delivery, 256), make(chan struct{})
+	var fetching conc.WaitGroup
+	fetching.Go(func() {
+		for {
+			msg, err := messages.Next()
+			select {
+			case ch <- delivery{msg, err}:
+			case <-done:
+				return
+			}
+			if err != nil {
+				return
 			}
 		}
-		if time.Since(c.checked) >= checkEvery || msg == nil {
-			if err := c.check(ctx); err != nil {
-				return ended(err)
-			}
-		}
+	})
+	return ch, func() {
+		close(done)
+		messages.Stop()
+		fetching.Wait()
 	}
 }
 

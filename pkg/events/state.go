@@ -1,7 +1,7 @@
 package events
 
 import (
-	"maps"
+	"iter"
 	"slices"
 	"time"
 )
@@ -9,7 +9,9 @@ import (
 // state is the fold over the messages of the stream. It is not safe for
 // concurrent use.
 type state struct {
-	rows    map[Key]Change // the newest change of each row, deletions included
+	// rows has the newest change of each row, deletions included. What a pointer
+	// leads to never changes: it is shared with whoever was told of it.
+	rows    map[Key]*Change
 	sources map[string]*sourceFold
 }
 
@@ -21,7 +23,7 @@ type sourceFold struct {
 }
 
 func newState() state {
-	return state{rows: make(map[Key]Change), sources: make(map[string]*sourceFold)}
+	return state{rows: make(map[Key]*Change), sources: make(map[string]*sourceFold)}
 }
 
 func (s *state) source(name string) *sourceFold {
@@ -34,7 +36,7 @@ func (s *state) source(name string) *sourceFold {
 }
 
 // apply takes in the newest change of a row and returns what it means.
-func (s *state) apply(c Change) Difference {
+func (s *state) apply(c *Change) Difference {
 	key := c.Reservation.Key()
 	d := s.compare(key, c)
 	fold := s.source(key.Source)
@@ -51,8 +53,8 @@ func (s *state) apply(c Change) Difference {
 }
 
 // compare compares c with what is known of the row.
-func (s *state) compare(key Key, c Change) Difference {
-	d := Difference{Change: c}
+func (s *state) compare(key Key, c *Change) Difference {
+	d := Difference{Change: *c}
 	if old, ok := s.rows[key]; ok && !old.Deleted() {
 		d.Before = &old.Reservation
 	}
@@ -107,32 +109,43 @@ func (s *state) heartbeat(h Heartbeat, now time.Time, patience time.Duration) bo
 	return now.Sub(fold.mismatch) < patience
 }
 
-// differences returns what leads from the state s to the state next, ordered by
-// Key. A row that next does not know has vanished from the stream: its Difference
-// has a Change without an operation.
-func (s *state) differences(next *state) []Difference {
-	keys := slices.Collect(maps.Keys(next.rows))
-	for key := range s.rows {
-		if _, ok := next.rows[key]; !ok {
+// differences goes through what leads from the state s to the state next,
+// ordered by Key. A row that next does not know has vanished from the stream:
+// its Difference has a Change without an operation. Neither state may change
+// meanwhile.
+func (s *state) differences(next *state) iter.Seq[Difference] {
+	keys := make([]Key, 0, len(next.rows))
+	for key, c := range next.rows {
+		if old, ok := s.rows[key]; !ok && c.Deleted() || ok && old.same(c) {
+			continue
+		}
+		keys = append(keys, key)
+	}
+	for key, old := range s.rows {
+		if _, ok := next.rows[key]; !ok && !old.Deleted() {
 			keys = append(keys, key)
 		}
 	}
 	slices.SortFunc(keys, Key.Compare)
-	var all []Difference
-	for _, key := range keys {
-		c, ok := next.rows[key]
-		if !ok {
-			old := s.rows[key]
-			if !old.Deleted() {
-				all = append(all, Difference{Before: &old.Reservation})
+	return func(yield func(Difference) bool) {
+		for _, key := range keys {
+			d := Difference{}
+			if c, ok := next.rows[key]; ok {
+				d = s.compare(key, c)
+			} else {
+				d.Before = &s.rows[key].Reservation
 			}
-			continue
+			if !yield(d) {
+				return
+			}
 		}
-		d := s.compare(key, c)
-		if d.Before == nil && d.After == nil || d.Before != nil && d.After != nil && d.Before.Equal(*d.After) {
-			continue
-		}
-		all = append(all, d)
 	}
-	return all
+}
+
+// same tells whether two changes leave the row in the same state.
+func (c *Change) same(other *Change) bool {
+	if c.Deleted() || other.Deleted() {
+		return c.Deleted() && other.Deleted()
+	}
+	return c.Reservation.Equal(other.Reservation)
 }

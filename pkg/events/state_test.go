@@ -8,7 +8,7 @@ import (
 func stateWith(ids ...int64) state {
 	s := newState()
 	for _, id := range ids {
-		s.apply(Change{Operation: Insert, Reservation: Reservation{Source: "us3", HostID: id}})
+		s.apply(&Change{Operation: Insert, Reservation: Reservation{Source: "us3", HostID: id}})
 	}
 	return s
 }

@@ -73,8 +73,11 @@ func (v *View) Reservations() []Reservation {
 func (v *View) Last(k Key) (c Change, ok bool) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	c, ok = v.state.rows[k]
-	return c, ok
+	row, ok := v.state.rows[k]
+	if !ok {
+		return Change{}, false
+	}
+	return *row, true
 }
 
 // Source returns the state of a source. ok is false if the stream holds

@@ -198,7 +198,7 @@ func (w *watch) message(subject string, data []byte, header nats.Header, sequenc
 		return nil
 	}
 	var diff Difference
-	w.edit(func(s *state) { diff = s.apply(change) })
+	w.edit(func(s *state) { diff = s.apply(&change) })
 	if w.live && (diff.Before != nil || diff.After != nil) {
 		w.handlers.Changed(diff)
 	}
@@ -252,12 +252,13 @@ func (w *watch) edit(change func(*state)) {
 // differences.
 func (w *watch) caughtUp() error {
 	w.view.mu.Lock()
-	w.next.keep(&w.view.state)
-	differences := w.view.state.differences(&w.next)
+	before := w.view.state
+	w.next.keep(&before)
 	w.view.state, w.view.caughtUp = w.next, true
 	w.view.mu.Unlock()
 	w.next, w.live = newState(), true
-	for _, d := range differences {
+	// The view has no other writer than this goroutine, which is here.
+	for d := range before.differences(&w.view.state) {
 		w.handlers.Changed(d)
 	}
 	w.handlers.CaughtUp()

@@ -69,6 +69,16 @@ func (p *Process) Start() error {
 	return nil
 }
 
+// PID returns the process id of the running program, 0 if it is not running.
+func (p *Process) PID() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return 0
+	}
+	return p.cmd.Process.Pid
+}
+
 // Signal sends a signal to the running program.
 func (p *Process) Signal(sig syscall.Signal) error {
 	p.mu.Lock()

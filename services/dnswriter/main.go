@@ -4,7 +4,6 @@ package main
 
 import (
 	"os"
-	"runtime/debug"
 
 	"github.com/alecthomas/kong"
 
@@ -19,11 +18,6 @@ type cli struct {
 }
 
 func main() {
-	// Nearly all of the memory is the picture of reservations and records, which
-	// lives as long as the process. Half of it again is room enough for garbage.
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
-	}
 	os.Exit(daemon.Main(name, description, &cli{}, kong.Vars{"http_addr": "127.0.0.1:9642"}))
 }
 

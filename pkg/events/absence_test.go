@@ -17,7 +17,6 @@ func TestAbsenceNeedsTwoHeartbeats(t *testing.T) {
 	w := watch(t, srv.Connect())
 	w.awaitComplete(1)
 
-	const hold = 10 * time.Second
 	absence := events.NewAbsence(w.view, "us3")
 	heard := func() {
 		t.Helper()

@@ -78,6 +78,14 @@ func TestWireForm(t *testing.T) {
 	if err != nil || back != hb {
 		t.Errorf("DecodeHeartbeat(EncodeHeartbeat(h)) = %+v, %v", back, err)
 	}
+	hb.Hosts, hb.Retired = 0, true
+	if got, err = events.EncodeHeartbeat(hb); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "heartbeat-retired.json", got)
+	if back, err = events.DecodeHeartbeat(got); err != nil || back != hb {
+		t.Errorf("DecodeHeartbeat(EncodeHeartbeat(h)) of a retired source = %+v, %v", back, err)
+	}
 }
 
 func golden(t *testing.T, name string, got []byte) {

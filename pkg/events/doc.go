@@ -25,7 +25,7 @@
 //   - Intermediate states may be skipped.
 //   - Absence proves nothing by itself. A reservation counts as gone when its
 //     source is complete (SourceState.Complete) and has stayed so for a
-//     hold-down (Absence).
+//     hold-down (Absence), or when its source was retired (SourceState.Gone).
 //   - The wire form only ever gains fields within a version; unknown fields and
 //     unknown subjects below kea. are ignored.
 //

@@ -28,6 +28,11 @@ type Heartbeat struct {
 	// Complete says that the database was compared with the stream in this
 	// epoch, and the stream made equal to it.
 	Complete bool
+	// Retired says that a person took the source out of service for good: no
+	// publisher goes on with it, and this is its last heartbeat, or the last but
+	// one. Complete with it says that every reservation of the source is gone
+	// from the stream. DrainedAt is then that of its last publisher.
+	Retired bool
 	// DrainedAt is the time, by the clock of the database, at which the
 	// database was as the stream now is.
 	DrainedAt time.Time
@@ -44,6 +49,7 @@ type wireHeartbeat struct {
 	Epoch     string    `json:"epoch"`
 	Hosts     int       `json:"hosts"`
 	Complete  bool      `json:"complete"`
+	Retired   bool      `json:"retired,omitzero"`
 	DrainedAt time.Time `json:"drained_at"`
 	At        time.Time `json:"at"`
 }
@@ -52,7 +58,7 @@ type wireHeartbeat struct {
 func EncodeHeartbeat(h Heartbeat) ([]byte, error) {
 	w := wireHeartbeat{
 		V: Version, Source: h.Source, Database: h.Database, Timeline: h.Timeline,
-		Epoch: h.Epoch, Hosts: h.Hosts, Complete: h.Complete,
+		Epoch: h.Epoch, Hosts: h.Hosts, Complete: h.Complete, Retired: h.Retired,
 		DrainedAt: h.DrainedAt.UTC().Truncate(time.Microsecond),
 		At:        h.At.UTC().Truncate(time.Microsecond),
 	}
@@ -74,7 +80,8 @@ func DecodeHeartbeat(data []byte) (Heartbeat, error) {
 	}
 	return Heartbeat{
 		Source: w.Source, Database: w.Database, Timeline: w.Timeline, Epoch: w.Epoch,
-		Hosts: w.Hosts, Complete: w.Complete, DrainedAt: w.DrainedAt.UTC(), At: w.At.UTC(),
+		Hosts: w.Hosts, Complete: w.Complete, Retired: w.Retired,
+		DrainedAt: w.DrainedAt.UTC(), At: w.At.UTC(),
 	}, nil
 }
 

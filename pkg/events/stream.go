@@ -51,6 +51,23 @@ type Stream struct {
 // room. It has neither DenyPurge nor DenyDelete: they could never be taken off
 // again, and permissions of the server do that job.
 func OpenStream(ctx context.Context, conn *nats.Conn, cfg StreamConfig) (*Stream, error) {
+	s, err := FindStream(ctx, conn, cfg)
+	if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return s, err
+	}
+	js, err := jetstream.New(conn)
+	if err == nil {
+		_, err = js.CreateStream(ctx, cfg.stream())
+	}
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // created by another one just now
+		return nil, fmt.Errorf("open stream %s: %w", StreamName, err)
+	}
+	return FindStream(ctx, conn, cfg)
+}
+
+// FindStream is OpenStream for what must not create a stream. If there is none
+// the error wraps jetstream.ErrStreamNotFound.
+func FindStream(ctx context.Context, conn *nats.Conn, cfg StreamConfig) (*Stream, error) {
 	if err := checkServer(conn.ConnectedServerVersion()); err != nil {
 		return nil, err
 	}
@@ -63,12 +80,6 @@ func OpenStream(ctx context.Context, conn *nats.Conn, cfg StreamConfig) (*Stream
 		s.tombstoneTTL = defaultTombstoneTTL
 	}
 	s.stream, err = js.Stream(ctx, StreamName)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		s.stream, err = js.CreateStream(ctx, cfg.stream())
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // created by another one just now
-			s.stream, err = js.Stream(ctx, StreamName)
-		}
-	}
 	if err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", StreamName, err)
 	}
@@ -172,4 +183,21 @@ func (s *Stream) Recreated(ctx context.Context) (bool, error) {
 		return false, fmt.Errorf("ask for stream %s: %w", StreamName, err)
 	}
 	return !info.Created.Equal(s.created), nil
+}
+
+// Sources returns the names of the sources that have a heartbeat in the stream,
+// retired ones included, in order.
+func (s *Stream) Sources(ctx context.Context) ([]string, error) {
+	info, err := s.stream.Info(ctx, jetstream.WithSubjectFilter(SourceSubject("*")))
+	if err != nil {
+		return nil, fmt.Errorf("list the sources in stream %s: %w", StreamName, err)
+	}
+	var names []string
+	for subject := range info.State.Subjects {
+		if name, err := parseSourceSubject(subject); err == nil {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
 }

@@ -36,6 +36,13 @@ type SourceState struct {
 	Complete bool
 }
 
+// Gone tells whether the source was retired and nothing of it is left. Nobody
+// will publish it again, and no later heartbeat confirms that: a person did.
+//
+// A source that comes back into service all the same is not gone from its first
+// reservation on, before its first heartbeat tells of it.
+func (s SourceState) Gone() bool { return s.Heartbeat.Retired && s.Complete && s.Live == 0 }
+
 // CaughtUp tells whether the View has been filled.
 func (v *View) CaughtUp() bool {
 	v.mu.RLock()
@@ -107,8 +114,8 @@ func (v *View) Sources() []SourceState {
 // Absence is the hold-down of one thing that no reservation asks for any more:
 // it proves, by heartbeats, that the thing has been absent for a while and was
 // not merely overlooked. All times are of the databases' clocks, so the clocks
-// of the publisher and of the consumer do not matter. An Absence belongs to
-// one goroutine.
+// of the publisher and of the consumer do not matter. A source that is gone for
+// good (SourceState.Gone) proves it at once. An Absence belongs to one goroutine.
 type Absence struct {
 	began map[string]time.Time // last heartbeat before the absence, by source
 	since map[string]time.Time // first heartbeat that testifies to it
@@ -127,13 +134,15 @@ func NewAbsence(v *View, sources ...string) *Absence {
 // Confirmed tells whether every source has said twice that it is complete, the
 // first time after the absence began and the last time at least hold later. A
 // source that was not complete in between starts from the beginning; one that
-// the stream does not know never confirms.
+// the stream does not know never confirms. One that is Gone has confirmed: it
+// will say nothing any more.
 func (a *Absence) Confirmed(v *View, hold time.Duration) bool {
 	confirmed := len(a.began) > 0
 	for name, began := range a.began {
 		s, _ := v.Source(name)
 		drained := s.Heartbeat.DrainedAt
 		switch since, testified := a.since[name]; {
+		case s.Gone():
 		case !s.Complete:
 			delete(a.since, name)
 			confirmed = false

@@ -128,6 +128,23 @@ func (s *Source) BeatAs(hb events.Heartbeat) {
 	s.heartbeat = seq
 }
 
+// Retire publishes what `keastream-publisher retire` does: a heartbeat that
+// keeps publishers out, all rows as deleted, and the last heartbeat.
+func (s *Source) Retire() {
+	s.t.Helper()
+	s.Epoch = "retired-1"
+	s.BeatAs(events.Heartbeat{Retired: true, Hosts: s.Live()})
+	var live []int64
+	for id, stored := range s.rows {
+		if !stored.Change.Deleted() {
+			live = append(live, id)
+		}
+	}
+	s.Delete(live...)
+	s.Epoch = "retired-2"
+	s.BeatAs(events.Heartbeat{Retired: true, Complete: true})
+}
+
 // Live returns the number of rows that exist.
 func (s *Source) Live() int {
 	n := 0

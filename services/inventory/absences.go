@@ -45,8 +45,10 @@ func (a *absences) touch(file string, line cabinet.ID) {
 	delete(a.pending[file], line)
 }
 
-// testify is called at every heartbeat, from the goroutine that fills the view.
-// It returns the files of lines that are proven to be gone now.
+// testify is called at every heartbeat, from the goroutine that fills the view,
+// and after every round: what was found absent in it may be proven already, by
+// sources that were retired. It returns the files of lines that are proven to be
+// gone now.
 func (a *absences) testify() (files []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -87,8 +87,9 @@ func (v *runVerb) Run(ctx context.Context, d *daemon.Daemon, c *cli) error {
 		view: view, absences: newAbsences(view, v.HoldDown), metrics: newMetrics(d.Metrics), log: d.Log, alive: beat,
 		status: make(map[string]status), digests: make(map[string][32]byte),
 	}
-	l := loop{pending: todo, alive: beat, round: func(ctx context.Context, todo work) work {
-		again := k.round(ctx, todo)
+	l := loop{pending: todo, alive: beat, round: func(ctx context.Context, due work) work {
+		again := k.round(ctx, due)
+		k.revisitProven(todo) // by sources that were retired, and say nothing any more
 		d.Status(k.last.Load().summary())
 		return again
 	}}
@@ -147,10 +148,16 @@ func (k *keeper) handlers(todo *pending) events.Handlers {
 				todo.everything()
 			}
 			k.log.Debug("heartbeat", "source", s.Source, "complete", s.Complete, "hosts", s.Live, "drained_at", s.Heartbeat.DrainedAt)
-			if files := k.absences.testify(); len(files) > 0 {
-				todo.change(files...)
-			}
+			k.revisitProven(todo)
 		},
+	}
+}
+
+// revisitProven adds the files with lines that are proven to be gone since it was
+// called last.
+func (k *keeper) revisitProven(todo *pending) {
+	if files := k.absences.testify(); len(files) > 0 {
+		todo.change(files...)
 	}
 }
 

@@ -31,7 +31,8 @@ func keyOf(row dns.Row) rowKey { return rowKey{row.Zone, row.Name, row.Type, row
 
 // heartbeatAge is how old, by our own clock, the last heartbeat of a source may
 // be at the moment of a removal. They come every 10 s. Behind a connection that
-// is down a complete source looks complete for ever.
+// is down a complete source looks complete for ever. One that was retired says
+// nothing any more, and is no less gone for that.
 const heartbeatAge = 30 * time.Second
 
 // beat is the last heartbeat of a source: its own time, and ours when it came.
@@ -120,6 +121,9 @@ func (r *Reconciler) proven(s Step) bool {
 		return false
 	}
 	return !slices.ContainsFunc(h.sources, func(source string) bool {
+		if s, _ := r.cfg.View.Source(source); s.Gone() {
+			return false
+		}
 		return time.Since(r.beats[source].came) > heartbeatAge
 	})
 }

@@ -69,6 +69,8 @@ var rules = []rule{
 		"the database's side: knows Kea's schema, knows no NATS"},
 	{"services/publisher/relay", []string{"pkg/events", "services/publisher/outbox"}, with(plain, nats, pgx),
 		"carries marks from the database to the stream"},
+	{"services/publisher/retire", []string{"pkg/events"}, with(plain, nats),
+		"speaks for a source whose database is gone: the stream is all that it knows"},
 	{"services/publisher/embeddednats", nil, []string{natsServer},
 		"the only place outside of tests that links a NATS server"},
 

@@ -26,7 +26,7 @@ type runVerb struct {
 	Poll           time.Duration `name:"poll" default:"5s" help:"How long a change may lie unnoticed when its notification was lost (default: ${default})."`
 	Resync         time.Duration `name:"resync" default:"1h" help:"Time between comparisons of the whole database with the whole stream; SIGUSR1 asks for one now (default: ${default})."`
 	Once           bool          `name:"once" help:"Compare once, publish what differs, and end; with exit code 1 if that is not possible for a minute."`
-	AcceptDatabase bool          `name:"accept-database" help:"Publish although the stream holds the reservations of another database under this source. What that one had and this one has not is then published as deleted."`
+	AcceptDatabase bool          `name:"accept-database" help:"Publish although the stream holds the reservations of another database under this source, or although the source was retired. What the other one had and this one has not is then published as deleted."`
 
 	Replicas     int           `name:"stream-replicas" default:"1" help:"Replicas of the stream, 1 or 3, when it is created (default: ${default})."`
 	MaxBytes     int64         `name:"stream-max-bytes" default:"1073741824" help:"Size limit of the stream in bytes when it is created; 1 GiB holds about 3 million reservations (default: ${default})."`

@@ -217,6 +217,13 @@ func (l *leadership) replay(ctx context.Context) error {
 		return fmt.Errorf("%w, or not: its last heartbeat cannot be read: %w; use --accept-database if source %q is this database",
 			ErrOtherDatabase, held.HeartbeatErr, l.Source)
 	}
+	if last := held.Heartbeat; last.Retired && !l.AcceptDatabase {
+		// What is still there was stored by a publisher that had been held up and
+		// did not know, or the retirement was broken off.
+		return fmt.Errorf("%w: source %q, at %s; the stream holds %d reservations of it: stop this publisher, and if there are any, "+
+			"run `keastream-publisher retire --source %s` again; or start it once with --accept-database to take the source back into service",
+			ErrRetired, l.Source, last.At.Format(time.RFC3339), live(held.Hosts), l.Source)
+	}
 	if last := held.Heartbeat; last.Database != "" && !l.AcceptDatabase {
 		if last.Database != l.position.Database {
 			return fmt.Errorf("%w: source %q is database %s in the stream, and %s here; "+

@@ -43,7 +43,7 @@ type Relay struct {
 	// default 10 s.
 	Heartbeat time.Duration
 	// AcceptDatabase allows the database to be another one than the last
-	// heartbeat in the stream names.
+	// heartbeat in the stream names, and the source to have been retired.
 	AcceptDatabase bool
 	// Once makes Run return after one comparison and its heartbeat, or with an
 	// error if that cannot be had for a minute.
@@ -89,6 +89,10 @@ func orDefault[T comparable](v, fallback T) T {
 // of the same database. Publishing would take all of them for deleted.
 var ErrOtherDatabase = errors.New("the stream belongs to another database")
 
+// ErrRetired is why a relay refuses to publish: a person took the source out of
+// service for good.
+var ErrRetired = errors.New("the source was retired")
+
 // errOnce ends a leadership that has done the one comparison that was wanted.
 var errOnce = errors.New("compared once")
 
@@ -119,7 +123,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		if ctx.Err() != nil || errors.Is(err, errOnce) {
 			return nil
 		}
-		if r.Once && (errors.Is(err, ErrOtherDatabase) || time.Since(began) > oncePatience) {
+		if r.Once && (errors.Is(err, ErrOtherDatabase) || errors.Is(err, ErrRetired) || time.Since(began) > oncePatience) {
 			return err
 		}
 		if led {

@@ -17,6 +17,7 @@ type cli struct {
 
 	Run     runVerb     `cmd:"" default:"withargs" help:"Publish reservations and their changes until told to stop (the default)."`
 	Install installVerb `cmd:"" help:"Install triggers, outbox and roles in Kea's database; may be run again at any time."`
+	Retire  retireVerb  `cmd:"" help:"Take a source out of service for good: its records and files go, though no publisher of it runs any more."`
 }
 
 func main() {

@@ -69,22 +69,19 @@ func TestWireForm(t *testing.T) {
 		DrainedAt: time.Date(2026, 11, 23, 10, 11, 12, 131415000, time.UTC),
 		At:        time.Date(2026, 11, 23, 10, 11, 13, 0, time.UTC),
 	}
-	got, err := events.EncodeHeartbeat(hb)
-	if err != nil {
-		t.Fatal(err)
-	}
-	golden(t, "heartbeat.json", got)
-	back, err := events.DecodeHeartbeat(got)
-	if err != nil || back != hb {
-		t.Errorf("DecodeHeartbeat(EncodeHeartbeat(h)) = %+v, %v", back, err)
-	}
-	hb.Hosts, hb.Retired = 0, true
-	if got, err = events.EncodeHeartbeat(hb); err != nil {
-		t.Fatal(err)
-	}
-	golden(t, "heartbeat-retired.json", got)
-	if back, err = events.DecodeHeartbeat(got); err != nil || back != hb {
-		t.Errorf("DecodeHeartbeat(EncodeHeartbeat(h)) of a retired source = %+v, %v", back, err)
+	withOutbox, retired := hb, hb
+	withOutbox.Outbox = true
+	retired.Hosts, retired.Retired = 0, true
+	for name, hb := range map[string]events.Heartbeat{"heartbeat": hb, "heartbeat-outbox": withOutbox, "heartbeat-retired": retired} {
+		got, err := events.EncodeHeartbeat(hb)
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name+".json", got)
+		back, err := events.DecodeHeartbeat(got)
+		if err != nil || back != hb {
+			t.Errorf("DecodeHeartbeat(EncodeHeartbeat(h)) = %+v, %v", back, err)
+		}
 	}
 }
 

@@ -38,6 +38,11 @@ type Heartbeat struct {
 	DrainedAt time.Time
 	// At is the time of the heartbeat by the clock of the publisher.
 	At time.Time
+	// Outbox says that the publisher learns of changes from the outbox. Without
+	// it a change may be published a minute late, DrainedAt moves on as slowly,
+	// and Changes have no Seq. It is for publishers: once it was said of a source,
+	// one that finds no outbox refuses to go on, unless it was told to.
+	Outbox bool
 }
 
 // wireHeartbeat is the JSON form of a Heartbeat, under the rules of wireChange.
@@ -52,6 +57,7 @@ type wireHeartbeat struct {
 	Retired   bool      `json:"retired,omitzero"`
 	DrainedAt time.Time `json:"drained_at"`
 	At        time.Time `json:"at"`
+	Outbox    bool      `json:"outbox,omitzero"`
 }
 
 // EncodeHeartbeat returns the wire form of h, or an error if h is not valid.
@@ -61,6 +67,7 @@ func EncodeHeartbeat(h Heartbeat) ([]byte, error) {
 		Epoch: h.Epoch, Hosts: h.Hosts, Complete: h.Complete, Retired: h.Retired,
 		DrainedAt: h.DrainedAt.UTC().Truncate(time.Microsecond),
 		At:        h.At.UTC().Truncate(time.Microsecond),
+		Outbox:    h.Outbox,
 	}
 	if err := w.check(); err != nil {
 		return nil, fmt.Errorf("encode heartbeat: %w", err)
@@ -81,7 +88,7 @@ func DecodeHeartbeat(data []byte) (Heartbeat, error) {
 	return Heartbeat{
 		Source: w.Source, Database: w.Database, Timeline: w.Timeline, Epoch: w.Epoch,
 		Hosts: w.Hosts, Complete: w.Complete, Retired: w.Retired,
-		DrainedAt: w.DrainedAt.UTC(), At: w.At.UTC(),
+		DrainedAt: w.DrainedAt.UTC(), At: w.At.UTC(), Outbox: w.Outbox,
 	}, nil
 }
 

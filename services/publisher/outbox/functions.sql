@@ -6,14 +6,11 @@
 -- DEFINER because whoever writes hosts has no right on the outbox. Parameters
 -- are wider than Kea's columns: should a Kea widen one, they still fit.
 
--- The text as every client can read it. Outside of UTF-8 there may be
--- characters, or bytes (SQL_ASCII), that cannot be converted to the client's
--- encoding: one such name would make the whole result unreadable. "?" is no
--- valid character of a name or address either, so nothing valid comes of it.
+-- {{"{{...}}"}} is text of shared.sql, which says what it does.
+
 CREATE OR REPLACE FUNCTION keastream.readable(p_text text) RETURNS text
 LANGUAGE sql STABLE AS $f$
-  SELECT CASE WHEN getdatabaseencoding() = 'UTF8' THEN p_text
-              ELSE regexp_replace(p_text, '[^' || chr(1) || '-' || chr(127) || ']', '?', 'g') END
+  SELECT {{template "readable" "p_text"}}
 $f$;
 
 -- The address of a varchar(39) (Kea's schema 17 and older) or an inet column.
@@ -190,12 +187,8 @@ BEGIN
 END
 $f$;
 
--- The state of the hosts with these numbers, or of all hosts if p_ids is NULL:
--- what stands in Kea's tables, nothing interpreted. A number without a row gives none.
---   identifier         hex, at most the first 1024 bytes; identifier_length: of all
---   identifier_type    0 hw-address, 1 duid, 2 circuit-id, 3 client-id, 4 flex-id
---   subnet4, subnet6, ipv4, hostname   absent if NULL; ipv4 is a number
---   v6                 in the order of reservation_id; type 0 is an address, 2 a prefix
+-- The state of the hosts with these numbers, or of all hosts if p_ids is NULL.
+-- A number without a row gives none.
 --
 -- EXECUTE, because that plans each call for the size that the tables have now:
 -- a plan from before a bulk load may be quadratic after it.
@@ -204,64 +197,30 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp S
 BEGIN
   IF p_ids IS NULL THEN
     RETURN QUERY EXECUTE $q$
-      SELECT h.host_id::int, keastream.state(h.dhcp_identifier, h.dhcp_identifier_type, h.dhcp4_subnet_id, h.dhcp6_subnet_id,
-                                        h.ipv4_address, h.hostname, v.v6)
-        FROM public.hosts h
-        LEFT JOIN (SELECT r.host_id, jsonb_agg(keastream.v6_state(r.address::text, r.type, r.prefix_len)
-                                               ORDER BY r.reservation_id) AS v6
-                     FROM public.ipv6_reservations r GROUP BY r.host_id) v ON v.host_id = h.host_id
+      {{template "snapshot"}}
     $q$;
   ELSE
     RETURN QUERY EXECUTE $q$
-      SELECT h.host_id::int, keastream.state(h.dhcp_identifier, h.dhcp_identifier_type, h.dhcp4_subnet_id, h.dhcp6_subnet_id,
-                                        h.ipv4_address, h.hostname, v.v6)
+      SELECT {{template "state"}}
         FROM (SELECT DISTINCT u.id FROM unnest($1) u(id)) i
         JOIN public.hosts h ON h.host_id = i.id
-        LEFT JOIN LATERAL (SELECT jsonb_agg(keastream.v6_state(r.address::text, r.type, r.prefix_len)
-                                            ORDER BY r.reservation_id) AS v6
+        LEFT JOIN LATERAL (SELECT {{template "v6"}}
                              FROM public.ipv6_reservations r WHERE r.host_id = h.host_id) v ON true
     $q$ USING p_ids;
   END IF;
 END
 $f$;
 
-CREATE OR REPLACE FUNCTION keastream.state(p_identifier bytea, p_type int, p_subnet4 bigint, p_subnet6 bigint,
-                                           p_ipv4 bigint, p_hostname text, p_v6 jsonb) RETURNS jsonb
-LANGUAGE sql STABLE AS $f$
-  SELECT jsonb_strip_nulls(jsonb_build_object(
-    'identifier',        encode(substring(p_identifier, 1, 1024), 'hex'),
-    'identifier_length', octet_length(p_identifier),
-    'identifier_type',   p_type,
-    'subnet4',           p_subnet4,
-    'subnet6',           p_subnet6,
-    'ipv4',              p_ipv4,
-    'hostname',          keastream.readable(p_hostname),
-    'v6',                coalesce(p_v6, '[]'::jsonb)))
-$f$;
-
-CREATE OR REPLACE FUNCTION keastream.v6_state(p_address text, p_type int, p_prefix_len int) RETURNS jsonb
-LANGUAGE sql STABLE AS $f$
-  SELECT jsonb_build_object('address', keastream.address(p_address), 'type', p_type, 'prefix_len', p_prefix_len)
-$f$;
-
--- Which database this is, and which history of it: one row.
---   database    system identifier of the cluster "/" name; the same after a restore
---   timeline    of what is written now, not that of the last checkpoint, which
---               lags behind a promotion; NULL on a standby
+-- Where a connection leads to: one row.
+--   database, timeline, in_recovery
 --   kea_schema  Kea's schema_version, "13.0"
 --   at          begin of the transaction: what was committed then, the transaction sees
 CREATE OR REPLACE FUNCTION keastream.position()
 RETURNS TABLE (database text, timeline bigint, in_recovery boolean, kea_schema text, at timestamptz)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
 BEGIN
-  database    := (SELECT c.system_identifier FROM pg_control_system() c) || '/' || current_database();
-  in_recovery := pg_is_in_recovery();
-  IF NOT in_recovery THEN
-    -- The first 8 hexadecimal digits of the name of a WAL file are the timeline.
-    timeline := ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint;
-  END IF;
-  kea_schema := (SELECT s.version || '.' || s.minor FROM public.schema_version s LIMIT 1);
-  at         := now();
-  RETURN NEXT;
+  RETURN QUERY SELECT p.database, p.timeline, p.in_recovery,
+                      (SELECT s.version || '.' || s.minor FROM public.schema_version s LIMIT 1), now()
+    FROM ({{template "position"}}) p;
 END
 $f$;

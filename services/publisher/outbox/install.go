@@ -34,12 +34,10 @@ const (
 	lockPause    = 500 * time.Millisecond
 )
 
-// The three parts of the script, in their order.
+// The first and the last part of the script; functions.sql is the second.
 var (
 	//go:embed schema.sql
 	schemaSQL string
-	//go:embed functions.sql
-	functionsSQL string
 	//go:embed triggers.sql
 	triggersSQL string
 )
@@ -192,7 +190,7 @@ func (o InstallOptions) transaction() string {
 		"SET LOCAL keastream.version = " + quote(strconv.Itoa(Version)) + ";",
 		"SET LOCAL keastream.channel = " + quote(channel) + ";",
 		"SET LOCAL keastream.grant_to = " + quote(jsonArray(o.GrantTo)) + ";\n",
-		schemaSQL, functionsSQL, triggersSQL,
+		schemaSQL, expand(functions, "functions.sql"), triggersSQL,
 		"COMMIT;\n",
 	}, "\n")
 }

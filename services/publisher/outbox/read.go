@@ -164,18 +164,20 @@ type Position struct {
 	Timeline int64
 }
 
-// ReadPosition returns the position of the database. It fails on a standby.
+// ReadPosition returns the position of the database; any role may ask. It fails
+// on a standby.
 func ReadPosition(ctx context.Context, conn *pgx.Conn) (Position, error) {
 	var p Position
+	var timeline *int64
 	var standby bool
-	err := conn.QueryRow(ctx, `SELECT database, timeline, in_recovery FROM keastream.position()`).
-		Scan(&p.Database, &p.Timeline, &standby)
+	err := conn.QueryRow(ctx, positionSQL).Scan(&p.Database, &timeline, &standby)
 	if err != nil {
 		return Position{}, fmt.Errorf("read the identity of the database: %w", err)
 	}
-	if standby {
+	if standby || timeline == nil {
 		return Position{}, fmt.Errorf("the database %s is a standby; give the address of the primary, or several addresses", p.Database)
 	}
+	p.Timeline = *timeline
 	return p, nil
 }
 

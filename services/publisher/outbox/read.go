@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -22,7 +23,7 @@ type Mark struct {
 	CreatedAt time.Time
 }
 
-// Reading is what one snapshot of the database holds.
+// Reading is what one snapshot of the database holds, without its rows.
 type Reading struct {
 	// At is a time right before the snapshot, by the clock of the database.
 	At time.Time
@@ -30,11 +31,8 @@ type Reading struct {
 	Marks []Mark
 	// More says that there are more marks than were asked for.
 	More bool
-	// All says that Hosts holds every row, otherwise only rows with a mark.
+	// All says that every row is read, otherwise only rows with a mark.
 	All bool
-	// Hosts maps host_id to the state of the row. A row that was asked for and
-	// is not in it does not exist.
-	Hosts map[int64]events.Reservation
 }
 
 // Query says what Read reads.
@@ -52,20 +50,28 @@ type Query struct {
 // state holds every change whose mark was read, and the mark of a change that
 // the state does not hold has not been read.
 //
-// If one of the marks has no host_id, Hosts stays empty: Read with All is
-// called for.
-func Read(ctx context.Context, conn *pgx.Conn, q Query) (Reading, error) {
-	rd := Reading{All: q.All, Hosts: make(map[int64]events.Reservation)}
+// The rows are not collected: use is called once, inside of the transaction,
+// and may range over them once, as they come from the server, in no order. A row
+// that was asked for and does not come does not exist. If one of the marks has
+// no host_id there are no rows: Read with All is called for.
+//
+// When Read returns an error the rows may have ended early, and what use made of
+// them is worth nothing.
+func Read(ctx context.Context, conn *pgx.Conn, q Query, use func(rd Reading, rows iter.Seq[events.Reservation])) (Reading, error) {
+	rd := Reading{All: q.All}
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	err := pgx.BeginTxFunc(ctx, conn, options, func(tx pgx.Tx) error {
+		// now() is the time of BEGIN, which lies before the snapshot that the first
+		// statement takes: what had committed by then is in the snapshot.
+		if err := tx.QueryRow(ctx, `SELECT now()`).Scan(&rd.At); err != nil {
+			return fmt.Errorf("read the time: %w", err)
+		}
 		if err := rd.readMarks(ctx, tx, q); err != nil {
 			return fmt.Errorf("read marks: %w", err)
 		}
-		ids, some := rd.wanted()
-		if !q.All && (len(ids) == 0 || !some) {
-			return nil
-		}
-		if err := rd.readHosts(ctx, tx, q.Source, ids); err != nil {
+		var err error
+		use(rd, func(yield func(events.Reservation) bool) { err = rd.readHosts(ctx, tx, q, yield) })
+		if err != nil {
 			return fmt.Errorf("read reservations: %w", err)
 		}
 		return nil
@@ -77,11 +83,6 @@ func Read(ctx context.Context, conn *pgx.Conn, q Query) (Reading, error) {
 }
 
 func (rd *Reading) readMarks(ctx context.Context, tx pgx.Tx, q Query) error {
-	// now() is the time of BEGIN, which lies before the snapshot that the first
-	// statement takes: what had committed by then is in the snapshot.
-	if err := tx.QueryRow(ctx, `SELECT now()`).Scan(&rd.At); err != nil {
-		return err
-	}
 	var limit *int // NULL: all
 	if !q.All {
 		limit = new(q.Limit + 1)
@@ -119,22 +120,32 @@ func (rd *Reading) wanted() (ids []int64, some bool) {
 	return ids, true
 }
 
-func (rd *Reading) readHosts(ctx context.Context, tx pgx.Tx, source string, ids []int64) error {
-	rows, err := tx.Query(ctx, `SELECT host_id::bigint, state FROM keastream.snapshot($1::bigint[]::integer[])`, ids)
+// readHosts yields the wanted rows until yield has enough.
+func (rd *Reading) readHosts(ctx context.Context, tx pgx.Tx, q Query, yield func(events.Reservation) bool) error {
+	ids, some := rd.wanted()
+	if !rd.All && (len(ids) == 0 || !some) {
+		return nil
+	}
+	rows, err := tx.Query(ctx, `SELECT host_id, state FROM keastream.snapshot($1::bigint[]::integer[])`, ids)
 	if err != nil {
 		return err
 	}
-	var hostID int64
-	var state []byte
-	_, err = pgx.ForEachRow(rows, []any{&hostID, &state}, func() error {
-		r, err := decodeState(source, hostID, state)
+	defer rows.Close()
+	for rows.Next() {
+		var hostID int64
+		var state []byte
+		if err := rows.Scan(&hostID, &state); err != nil {
+			return err
+		}
+		r, err := decodeState(q.Source, hostID, state)
 		if err != nil {
 			return err
 		}
-		rd.Hosts[hostID] = r
-		return nil
-	})
-	return err
+		if !yield(r) {
+			return nil
+		}
+	}
+	return rows.Err()
 }
 
 // Remove deletes exactly the given marks, after what they stand for has been

@@ -2,7 +2,7 @@ package relay
 
 import (
 	"cmp"
-	"maps"
+	"iter"
 	"slices"
 
 	"github.com/keastream/keastream/pkg/events"
@@ -11,7 +11,8 @@ import (
 
 // changes decides what has to be published so that the stream, which holds
 // known, tells what was read. It is ordered by mark, unmarked rows first, and
-// then by host_id.
+// then by host_id. Of the rows it keeps those that differ, and the numbers of
+// all.
 //
 // A row with a mark is published even if its state equals the last message:
 // another publisher, or a copy of this one that was thought dead, may have
@@ -22,54 +23,38 @@ import (
 // For the same reason a row that has a mark and does not exist is published as
 // deleted even if the stream knows nothing of it: a publisher that read it while
 // it existed, and was held up since, is refused then.
-func changes(source string, known map[int64]events.Stored, rd outbox.Reading) []events.Publication {
+func changes(source string, known map[int64]events.Stored, rd outbox.Reading, rows iter.Seq[events.Reservation]) []events.Publication {
 	marks := make(map[int64]outbox.Mark, len(rd.Marks))
 	for _, m := range rd.Marks {
 		if m.HostID != nil {
 			marks[*m.HostID] = m // of several marks of a row the last one counts
 		}
 	}
-	rows := make(map[int64]bool, len(marks))
-	for id := range marks {
-		rows[id] = true
-	}
-	if rd.All {
-		for id := range rd.Hosts {
-			rows[id] = true
-		}
-		for id := range known {
-			rows[id] = true
-		}
-	}
 	var all []events.Publication
-	for _, id := range slices.Sorted(maps.Keys(rows)) {
+	decide := func(id int64, row *events.Reservation) {
 		stored, isStored := known[id]
-		row, exists := rd.Hosts[id]
 		mark, isMarked := marks[id]
-
-		c := events.Change{Seq: mark.Seq, At: mark.CreatedAt, Reservation: row}
+		c := events.Change{Seq: mark.Seq, At: mark.CreatedAt}
 		if !isMarked {
 			c.At = rd.At
 		}
 		live := isStored && stored.Err == nil && !stored.Change.Deleted()
 		switch {
-		case exists && live && stored.Change.Reservation.Equal(row) && (!isMarked || stored.Change.Seq == mark.Seq):
-			continue
-		case exists && !isMarked:
-			c.Operation = events.Snapshot
-		case exists && live:
-			c.Operation = events.Update
-		case exists:
-			c.Operation = events.Insert
+		case row != nil && live && stored.Change.Reservation.Equal(*row) && (!isMarked || stored.Change.Seq == mark.Seq):
+			return
+		case row != nil && !isMarked:
+			c.Operation, c.Reservation = events.Snapshot, *row
+		case row != nil && live:
+			c.Operation, c.Reservation = events.Update, *row
+		case row != nil:
+			c.Operation, c.Reservation = events.Insert, *row
 		case live, isStored && stored.Err != nil:
-			c.Operation = events.Delete
-			c.Reservation = stored.Change.Reservation
+			c.Operation, c.Reservation = events.Delete, stored.Change.Reservation
 		case isMarked && (!isStored || stored.Change.Seq != mark.Seq):
-			c.Operation = events.Delete
-			c.Reservation = stored.Change.Reservation
+			c.Operation, c.Reservation = events.Delete, stored.Change.Reservation
 			c.Reservation.Source, c.Reservation.HostID = source, id
 		default: // neither in the database nor in the stream
-			continue
+			return
 		}
 		all = append(all, events.Publication{
 			Change:          c,
@@ -77,7 +62,32 @@ func changes(source string, known map[int64]events.Stored, rd outbox.Reading) []
 			ExpectTombstone: isStored && stored.Change.Deleted(),
 		})
 	}
-	slices.SortStableFunc(all, func(a, b events.Publication) int { return cmp.Compare(a.Change.Seq, b.Change.Seq) })
+
+	expected := len(marks)
+	if rd.All {
+		expected = len(known)
+	}
+	exists := make(map[int64]struct{}, expected)
+	for row := range rows {
+		exists[row.HostID] = struct{}{}
+		decide(row.HostID, &row)
+	}
+	gone := func(id int64) bool { _, ok := exists[id]; return !ok }
+	for id := range marks {
+		if gone(id) {
+			decide(id, nil)
+		}
+	}
+	if rd.All {
+		for id := range known {
+			if _, isMarked := marks[id]; !isMarked && gone(id) {
+				decide(id, nil)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b events.Publication) int {
+		return cmp.Or(cmp.Compare(a.Change.Seq, b.Change.Seq), cmp.Compare(a.Change.Reservation.HostID, b.Change.Reservation.HostID))
+	})
 	return all
 }
 
@@ -92,15 +102,23 @@ func live(known map[int64]events.Stored) int {
 	return n
 }
 
-// lost tells whether the stream has lost a reservation, or holds another
-// message for it, though nobody else publishes: then consumers must read it
-// anew. Expired deletions do not count.
-func lost(before, now map[int64]events.Stored) bool {
-	for id, stored := range before {
-		if stored.Change.Deleted() {
-			continue
+// liveSequences returns the sequences of the reservations that the stream holds.
+func liveSequences(known map[int64]events.Stored) map[int64]uint64 {
+	all := make(map[int64]uint64, len(known))
+	for id, stored := range known {
+		if !stored.Change.Deleted() {
+			all[id] = stored.Sequence
 		}
-		if now[id].Sequence != stored.Sequence {
+	}
+	return all
+}
+
+// lost tells whether the stream has lost one of the reservations with these
+// sequences, or holds another message for it, though nobody else publishes: then
+// consumers must read it anew. Deletions, which expire, are none of them.
+func lost(before map[int64]uint64, now map[int64]events.Stored) bool {
+	for id, sequence := range before {
+		if now[id].Sequence != sequence {
 			return true
 		}
 	}

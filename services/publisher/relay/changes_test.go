@@ -2,6 +2,7 @@ package relay
 
 import (
 	"errors"
+	"maps"
 	"testing"
 	"time"
 
@@ -21,6 +22,10 @@ func TestChanges(t *testing.T) {
 		return map[int64]events.Stored{5: {Sequence: 77, Change: events.Change{Operation: op, Seq: seq, Reservation: row(name)}}}
 	}
 	exists := func(name string) map[int64]events.Reservation { return map[int64]events.Reservation{5: row(name)} }
+	type reading struct {
+		outbox.Reading
+		rows map[int64]events.Reservation
+	}
 	marked := []outbox.Mark{{Seq: 8, HostID: new(int64(5)), CreatedAt: at}, {Seq: 9, HostID: new(int64(5)), CreatedAt: at}}
 	unreadable := stored("", 0, "")
 	unreadable[5] = events.Stored{Sequence: 77, Err: errors.New("vandalism"), Change: unreadable[5].Change}
@@ -34,33 +39,33 @@ func TestChanges(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		known map[int64]events.Stored
-		rd    outbox.Reading
+		rd    reading
 		want  *want
 	}{
-		"new row":                            {nil, outbox.Reading{Marks: marked, Hosts: exists("a")}, &want{op: events.Insert, seq: 9, name: "a"}},
-		"row after a deletion":               {stored(events.Delete, 3, "a"), outbox.Reading{Marks: marked, Hosts: exists("a")}, &want{events.Insert, 9, "a", 77, true}},
-		"changed row":                        {stored(events.Insert, 3, "a"), outbox.Reading{Marks: marked, Hosts: exists("b")}, &want{events.Update, 9, "b", 77, false}},
-		"marked and equal":                   {stored(events.Insert, 3, "a"), outbox.Reading{Marks: marked, Hosts: exists("a")}, &want{events.Update, 9, "a", 77, false}},
-		"marked, equal, told by this mark":   {stored(events.Insert, 9, "a"), outbox.Reading{Marks: marked, Hosts: exists("a")}, nil},
-		"told by this mark, other state":     {stored(events.Insert, 9, "a"), outbox.Reading{Marks: marked, Hosts: exists("b")}, &want{events.Update, 9, "b", 77, false}},
-		"deleted row":                        {stored(events.Insert, 3, "a"), outbox.Reading{Marks: marked}, &want{events.Delete, 9, "a", 77, false}},
-		"deleted twice":                      {stored(events.Delete, 3, "a"), outbox.Reading{Marks: marked}, &want{events.Delete, 9, "a", 77, true}},
-		"deletion told by this mark":         {stored(events.Delete, 9, "a"), outbox.Reading{Marks: marked}, nil},
-		"came and went":                      {nil, outbox.Reading{Marks: marked}, &want{op: events.Delete, seq: 9}},
-		"compared and equal":                 {stored(events.Insert, 3, "a"), outbox.Reading{All: true, Hosts: exists("a")}, nil},
-		"compared, missing in the stream":    {nil, outbox.Reading{All: true, Hosts: exists("a")}, &want{op: events.Snapshot, name: "a"}},
-		"compared, other state":              {stored(events.Insert, 3, "a"), outbox.Reading{All: true, Hosts: exists("b")}, &want{events.Snapshot, 0, "b", 77, false}},
-		"compared, deleted in the stream":    {stored(events.Delete, 3, "a"), outbox.Reading{All: true, Hosts: exists("a")}, &want{events.Snapshot, 0, "a", 77, true}},
-		"compared, row is gone":              {stored(events.Insert, 3, "a"), outbox.Reading{All: true}, &want{events.Delete, 0, "a", 77, false}},
-		"compared, gone in both":             {stored(events.Delete, 3, "a"), outbox.Reading{All: true}, nil},
-		"compared, unreadable message":       {unreadable, outbox.Reading{All: true, Hosts: exists("a")}, &want{events.Snapshot, 0, "a", 77, false}},
-		"compared, unreadable, no row":       {unreadable, outbox.Reading{All: true}, &want{events.Delete, 0, "", 77, false}},
-		"not compared, not marked, no rows":  {stored(events.Insert, 3, "a"), outbox.Reading{}, nil},
-		"a truncation tells nothing of rows": {stored(events.Insert, 3, "a"), outbox.Reading{Marks: []outbox.Mark{{Seq: 9}}}, nil},
+		"new row":                            {nil, reading{outbox.Reading{Marks: marked}, exists("a")}, &want{op: events.Insert, seq: 9, name: "a"}},
+		"row after a deletion":               {stored(events.Delete, 3, "a"), reading{outbox.Reading{Marks: marked}, exists("a")}, &want{events.Insert, 9, "a", 77, true}},
+		"changed row":                        {stored(events.Insert, 3, "a"), reading{outbox.Reading{Marks: marked}, exists("b")}, &want{events.Update, 9, "b", 77, false}},
+		"marked and equal":                   {stored(events.Insert, 3, "a"), reading{outbox.Reading{Marks: marked}, exists("a")}, &want{events.Update, 9, "a", 77, false}},
+		"marked, equal, told by this mark":   {stored(events.Insert, 9, "a"), reading{outbox.Reading{Marks: marked}, exists("a")}, nil},
+		"told by this mark, other state":     {stored(events.Insert, 9, "a"), reading{outbox.Reading{Marks: marked}, exists("b")}, &want{events.Update, 9, "b", 77, false}},
+		"deleted row":                        {stored(events.Insert, 3, "a"), reading{outbox.Reading{Marks: marked}, nil}, &want{events.Delete, 9, "a", 77, false}},
+		"deleted twice":                      {stored(events.Delete, 3, "a"), reading{outbox.Reading{Marks: marked}, nil}, &want{events.Delete, 9, "a", 77, true}},
+		"deletion told by this mark":         {stored(events.Delete, 9, "a"), reading{outbox.Reading{Marks: marked}, nil}, nil},
+		"came and went":                      {nil, reading{outbox.Reading{Marks: marked}, nil}, &want{op: events.Delete, seq: 9}},
+		"compared and equal":                 {stored(events.Insert, 3, "a"), reading{outbox.Reading{All: true}, exists("a")}, nil},
+		"compared, missing in the stream":    {nil, reading{outbox.Reading{All: true}, exists("a")}, &want{op: events.Snapshot, name: "a"}},
+		"compared, other state":              {stored(events.Insert, 3, "a"), reading{outbox.Reading{All: true}, exists("b")}, &want{events.Snapshot, 0, "b", 77, false}},
+		"compared, deleted in the stream":    {stored(events.Delete, 3, "a"), reading{outbox.Reading{All: true}, exists("a")}, &want{events.Snapshot, 0, "a", 77, true}},
+		"compared, row is gone":              {stored(events.Insert, 3, "a"), reading{outbox.Reading{All: true}, nil}, &want{events.Delete, 0, "a", 77, false}},
+		"compared, gone in both":             {stored(events.Delete, 3, "a"), reading{outbox.Reading{All: true}, nil}, nil},
+		"compared, unreadable message":       {unreadable, reading{outbox.Reading{All: true}, exists("a")}, &want{events.Snapshot, 0, "a", 77, false}},
+		"compared, unreadable, no row":       {unreadable, reading{outbox.Reading{All: true}, nil}, &want{events.Delete, 0, "", 77, false}},
+		"not compared, not marked, no rows":  {stored(events.Insert, 3, "a"), reading{}, nil},
+		"a truncation tells nothing of rows": {stored(events.Insert, 3, "a"), reading{outbox.Reading{Marks: []outbox.Mark{{Seq: 9}}}, nil}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			all := changes("us3", test.known, test.rd)
+			all := changes("us3", test.known, test.rd.Reading, maps.Values(test.rd.rows))
 			if test.want == nil {
 				if len(all) != 0 {
 					t.Fatalf("changes are %+v, want none", all)
@@ -94,7 +99,7 @@ func TestLost(t *testing.T) {
 		"overwritten":      {at(5, events.Insert), at(9, events.Insert), true},
 		"expired deletion": {at(5, events.Delete), nil, false},
 	} {
-		if got := lost(test.before, test.now); got != test.want {
+		if got := lost(liveSequences(test.before), test.now); got != test.want {
 			t.Errorf("%s: lost is %v", name, got)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -136,7 +137,7 @@ func (l *leadership) round(ctx context.Context, full bool) (progress, error) {
 			return progress{}, err
 		}
 	}
-	rd, err := l.read(ctx, full)
+	rd, todo, err := l.read(ctx, full)
 	if err != nil {
 		return progress{}, err
 	}
@@ -144,7 +145,6 @@ func (l *leadership) round(ctx context.Context, full bool) (progress, error) {
 		l.Log.InfoContext(ctx, "a table was truncated: comparing every reservation")
 		return l.round(ctx, true)
 	}
-	todo := changes(l.Source, l.known, rd)
 	if full {
 		l.refused = 0
 	}
@@ -169,7 +169,7 @@ func (l *leadership) round(ctx context.Context, full bool) (progress, error) {
 		l.enter(phaseActive, nil)
 		l.Metrics.compared(time.Since(started), len(todo))
 		l.Log.InfoContext(ctx, "compared the database with the stream",
-			"reservations", len(rd.Hosts), "published", len(todo), "marks", len(rd.Marks),
+			"reservations", live(l.known), "published", len(todo), "marks", len(rd.Marks),
 			"duration", time.Since(started).Round(time.Millisecond))
 	}
 	return progress{published: len(todo), more: rd.More}, nil
@@ -209,6 +209,10 @@ func (l *leadership) replay(ctx context.Context) error {
 		return fmt.Errorf("stream %s was deleted; filling a new one", events.StreamName)
 	}
 	l.reconnects = l.NATS.Stats().Reconnects
+	// The states are let go of before they are read anew: 100,000 of them twice
+	// would be most of the memory. If the replay fails, so does this leadership.
+	before := liveSequences(l.known)
+	l.known = nil
 	held, err := l.readStream(ctx)
 	if err != nil {
 		return err
@@ -236,7 +240,7 @@ func (l *leadership) replay(ctx context.Context) error {
 				ErrOtherDatabase, l.Source, last.Timeline, l.position.Timeline)
 		}
 	}
-	if lost(l.known, held.Hosts) {
+	if lost(before, held.Hosts) {
 		l.Log.WarnContext(ctx, "the stream lost messages; filling it again")
 		l.epoch, l.complete = newEpoch(), false
 	}
@@ -271,9 +275,11 @@ func (l *leadership) readStream(ctx context.Context) (events.Replayed, error) {
 	return held, err
 }
 
-// read reads the database. A reading of every row takes seconds for each
-// 100,000, in which nothing else shows that the relay is alive.
-func (l *leadership) read(ctx context.Context, full bool) (outbox.Reading, error) {
+// read reads the database and returns what has to be published. Rows are
+// compared as they come, and what the stream tells already is dropped at once. A
+// reading of every row takes seconds for each 100,000, in which nothing else
+// shows that the relay is alive.
+func (l *leadership) read(ctx context.Context, full bool) (rd outbox.Reading, todo []events.Publication, err error) {
 	limit := quick
 	if full {
 		limit = 5 * time.Minute
@@ -291,7 +297,11 @@ func (l *leadership) read(ctx context.Context, full bool) (outbox.Reading, error
 	})
 	defer beats.Wait()
 	defer cancel()
-	return outbox.Read(ctx, l.session.conn, outbox.Query{Source: l.Source, Limit: marksPerRound, All: full})
+	query := outbox.Query{Source: l.Source, Limit: marksPerRound, All: full}
+	rd, err = outbox.Read(ctx, l.session.conn, query, func(rd outbox.Reading, rows iter.Seq[events.Reservation]) {
+		todo = changes(l.Source, l.known, rd, rows)
+	})
+	return rd, todo, err
 }
 
 // publish stores the changes and notes what is stored, also when only some are.

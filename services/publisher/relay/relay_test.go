@@ -18,7 +18,12 @@ import (
 	"github.com/keastream/keastream/services/publisher/relay"
 )
 
-func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
+func TestMain(m *testing.M) {
+	if os.Getenv(measureEnv) != "" {
+		os.Exit(measureRelay())
+	}
+	os.Exit(pgtest.Run(m))
+}
 
 func TestRelayFollowsChanges(t *testing.T) {
 	t.Parallel()

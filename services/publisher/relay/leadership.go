@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -22,16 +21,6 @@ const (
 	// heartbeatAfter is how soon after a publication a heartbeat follows, so
 	// that consumers learn quickly that they have seen everything.
 	heartbeatAfter = time.Second
-	// lookAgain is the first pause after activity. A transaction that commits
-	// while another one holds the notification lock does not notify, so the
-	// relay looks by itself, soon at first and then ever more rarely.
-	lookAgain = 10 * time.Millisecond
-	// pingEvery bounds how long a dead connection looks like a quiet one.
-	pingEvery = 2 * time.Second
-	// A foreign notification makes the relay compare everything, but not at
-	// once and not often: anybody who can connect can notify.
-	foreignDelay  = time.Second
-	foreignPeriod = 15 * time.Second
 	// refusedPeriod is the pause before reservations that the stream refused are
 	// tried again.
 	refusedPeriod = 30 * time.Second
@@ -62,8 +51,9 @@ type leadership struct {
 
 	compareAt   time.Time // when the next comparison is due
 	comparedAt  time.Time
-	beatAt      time.Time // of the last heartbeat
-	heartbeatAt time.Time // when the next heartbeat is due
+	comparing   time.Duration // what the last comparison took, without publishing
+	beatAt      time.Time     // of the last heartbeat
+	heartbeatAt time.Time     // when the next heartbeat is due
 }
 
 func (r *Relay) begin(ctx context.Context, s *session) (*leadership, error) {
@@ -147,6 +137,7 @@ func (l *leadership) round(ctx context.Context, full bool) (progress, error) {
 	}
 	if full {
 		l.refused = 0
+		l.comparing = time.Since(started)
 	}
 	if err := l.publish(ctx, todo); err != nil {
 		return progress{}, err
@@ -391,77 +382,3 @@ func (l *leadership) beat(ctx context.Context) error {
 }
 
 func (r *Relay) heartbeatPeriod() time.Duration { return orDefault(r.Heartbeat, defaultHeartbeat) }
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
-}
-
-// await returns at a notification, but not later than after d or when something
-// is due. active says that there was a notification.
-func (l *leadership) await(ctx context.Context, d time.Duration) (active bool, err error) {
-	// What arrived while a statement ran may have committed after the reading.
-	for {
-		payload, ok := l.session.arrived()
-		if !ok {
-			break
-		}
-		l.notified(ctx, payload)
-		active = true
-	}
-	until := earlier(earlier(time.Now().Add(d), l.heartbeatAt), l.compareAt)
-	for !active && time.Now().Before(until) && !l.disturbed() {
-		l.Alive()
-		select {
-		case <-l.CompareNow:
-			l.compareAt = time.Now()
-			return true, nil
-		default:
-		}
-		payload, ok, err := l.session.wait(ctx, min(time.Until(until), pingEvery))
-		switch {
-		case err != nil:
-			return false, err
-		case ok:
-			l.notified(ctx, payload)
-			active = true
-		case time.Now().Before(until):
-			if err := l.session.ping(ctx); err != nil {
-				return false, err
-			}
-		}
-	}
-	return active, nil
-}
-
-// notified logs a notification and, if it is not one of ours, has everything
-// compared soon: the triggers may be those of the system that is replaced, and
-// then there are no marks.
-func (l *leadership) notified(ctx context.Context, payload string) {
-	text := payload
-	if len(text) > 512 {
-		text = text[:512] + "…"
-	}
-	l.Log.InfoContext(ctx, "Received database notification: "+text)
-	if ours(payload) {
-		return
-	}
-	due := time.Now().Add(foreignDelay)
-	if soonest := l.comparedAt.Add(foreignPeriod); due.Before(soonest) {
-		due = soonest
-	}
-	l.compareAt = earlier(l.compareAt, due)
-	l.Log.InfoContext(ctx, "the notification is not of this outbox: comparing every reservation soon", "in", time.Until(l.compareAt).Round(time.Millisecond))
-}
-
-// ours tells whether a payload has the form that the triggers of this product
-// send: JSON with an operation, and a host_id or nothing else.
-func ours(payload string) bool {
-	var p map[string]json.RawMessage
-	if json.Unmarshal([]byte(payload), &p) != nil || p["operation"] == nil {
-		return false
-	}
-	return p["host_id"] != nil || len(p) == 1
-}

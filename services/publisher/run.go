@@ -25,6 +25,7 @@ type runVerb struct {
 	Channel        string        `name:"channel" default:"kea_lease_events" help:"Channel on which the triggers notify (default: ${default})."`
 	Poll           time.Duration `name:"poll" default:"5s" help:"How long a change may lie unnoticed when its notification was lost (default: ${default})."`
 	Resync         time.Duration `name:"resync" default:"1h" help:"Time between comparisons of the whole database with the whole stream; SIGUSR1 asks for one now (default: ${default})."`
+	Outbox         string        `name:"outbox" default:"auto" enum:"auto,none" help:"auto: work with the outbox, or, as long as none was ever installed for this source, without; none: work without it even so. Without it a change is found when something notifies on the channel, or within a minute (default: ${default})."`
 	Once           bool          `name:"once" help:"Compare once, publish what differs, and end; with exit code 1 if that is not possible for a minute."`
 	AcceptDatabase bool          `name:"accept-database" help:"Publish although the stream holds the reservations of another database under this source, or although the source was retired. What the other one had and this one has not is then published as deleted."`
 
@@ -84,7 +85,7 @@ func (v *runVerb) Run(ctx context.Context, d *daemon.Daemon, c *cli) error {
 		NATS:    conn,
 		Stream:  events.StreamConfig{Replicas: v.Replicas, MaxBytes: v.MaxBytes, TombstoneTTL: v.TombstoneTTL},
 		Source:  v.Source, Channel: v.Channel, Poll: v.Poll, Resync: v.Resync, Once: v.Once,
-		AcceptDatabase: v.AcceptDatabase, CompareNow: compareNow,
+		AcceptDatabase: v.AcceptDatabase, WithoutOutbox: v.Outbox == "none", CompareNow: compareNow,
 		Log: d.Log, Metrics: relay.NewMetrics(d.Metrics),
 		Alive: d.Progress("relay", time.Minute).Beat,
 		Phase: d.Status,

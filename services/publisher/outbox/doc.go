@@ -49,6 +49,12 @@
 //	0  an installation
 //	1  the transaction that sends NOTIFY
 //
+// # Without an installation
+//
+// Read with Direct reads the same states from Kea's tables, with no more than
+// the right to SELECT from them: the statement is that of the installed function
+// (shared.sql). There are no marks then.
+//
 // # Roles
 //
 // keastream_owner, without login, owns schema keastream and may read what it

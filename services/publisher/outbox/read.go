@@ -43,6 +43,9 @@ type Query struct {
 	Limit int
 	// All reads every row and every mark.
 	All bool
+	// Direct reads every row of Kea's tables themselves, with the rights of the
+	// role, and no marks: for a database without the outbox.
+	Direct bool
 }
 
 // Read reads marks and the states that belong to them in one snapshot, a
@@ -58,7 +61,7 @@ type Query struct {
 // When Read returns an error the rows may have ended early, and what use made of
 // them is worth nothing.
 func Read(ctx context.Context, conn *pgx.Conn, q Query, use func(rd Reading, rows iter.Seq[events.Reservation])) (Reading, error) {
-	rd := Reading{All: q.All}
+	rd := Reading{All: q.All || q.Direct}
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	err := pgx.BeginTxFunc(ctx, conn, options, func(tx pgx.Tx) error {
 		// now() is the time of BEGIN, which lies before the snapshot that the first
@@ -66,8 +69,10 @@ func Read(ctx context.Context, conn *pgx.Conn, q Query, use func(rd Reading, row
 		if err := tx.QueryRow(ctx, `SELECT now()`).Scan(&rd.At); err != nil {
 			return fmt.Errorf("read the time: %w", err)
 		}
-		if err := rd.readMarks(ctx, tx, q); err != nil {
-			return fmt.Errorf("read marks: %w", err)
+		if !q.Direct {
+			if err := rd.readMarks(ctx, tx, q); err != nil {
+				return fmt.Errorf("read marks: %w", err)
+			}
 		}
 		var err error
 		use(rd, func(yield func(events.Reservation) bool) { err = rd.readHosts(ctx, tx, q, yield) })
@@ -126,7 +131,11 @@ func (rd *Reading) readHosts(ctx context.Context, tx pgx.Tx, q Query, yield func
 	if !rd.All && (len(ids) == 0 || !some) {
 		return nil
 	}
-	rows, err := tx.Query(ctx, `SELECT host_id, state FROM keastream.snapshot($1::bigint[]::integer[])`, ids)
+	sql, args := `SELECT host_id, state FROM keastream.snapshot($1::bigint[]::integer[])`, []any{ids}
+	if q.Direct {
+		sql, args = snapshotSQL, nil
+	}
+	rows, err := tx.Query(ctx, sql, args...)
 	if err != nil {
 		return err
 	}
@@ -190,23 +199,4 @@ func ReadPosition(ctx context.Context, conn *pgx.Conn) (Position, error) {
 	}
 	p.Timeline = *timeline
 	return p, nil
-}
-
-// CheckInstalled returns an error that says what to do unless the outbox that
-// this program works with is installed and may be used.
-func CheckInstalled(ctx context.Context, conn *pgx.Conn) error {
-	version, ok, err := Installed(ctx, conn)
-	switch {
-	case err != nil:
-		return err
-	case !ok:
-		return fmt.Errorf("there is no outbox in database %s: run `keastream-publisher install` on it", conn.Config().Database)
-	case version < Version:
-		return fmt.Errorf("the outbox in database %s has version %d, and %d is needed: run `keastream-publisher install` on it",
-			conn.Config().Database, version, Version)
-	case version > Version:
-		return fmt.Errorf("the outbox in database %s has version %d, and this program knows %d: use the program that installed it",
-			conn.Config().Database, version, Version)
-	}
-	return nil
 }

@@ -15,7 +15,9 @@ var (
 	shared    = template.Must(template.New("shared.sql").Parse(sharedSQL))
 	functions = template.Must(template.Must(shared.Clone()).New("functions.sql").Parse(functionsSQL))
 
-	// positionSQL gives what keastream.position gives, to any role.
+	// snapshotSQL reads Kea's tables with the rights of whoever runs it, and
+	// gives what keastream.snapshot gives; positionSQL as keastream.position.
+	snapshotSQL = expand(shared, "snapshot")
 	positionSQL = expand(shared, "position")
 )
 

@@ -29,4 +29,15 @@
 // they get a lock without waiting) or forged (anybody may notify), so the relay
 // also looks by itself: 10 ms after any activity, then after ever longer pauses
 // up to Poll.
+//
+// # Without the outbox
+//
+// In a database in which nothing was installed there are no marks. Then a round
+// is always a comparison, of Kea's tables themselves: a minute after the last
+// one, and soon after any notification, such as those of the replaced system's
+// trigger. Anybody may notify, so there is a pause after a comparison that grows
+// with what it took. Each comparison looks for the outbox first and goes over to
+// it once it is installed. The way back is not taken in silence: heartbeats say
+// that the source has an outbox, and a relay that reads this and finds none
+// publishes nothing.
 package relay

@@ -122,10 +122,16 @@ type progress struct {
 // any point leaves marks that the next round reads again.
 func (l *leadership) round(ctx context.Context, full bool) (progress, error) {
 	started := time.Now()
-	if full {
+	switch {
+	case full:
+		if err := l.lookForOutbox(ctx); err != nil {
+			return progress{}, err
+		}
 		if err := l.replay(ctx); err != nil {
 			return progress{}, err
 		}
+	case !l.session.outbox:
+		return progress{}, nil // without marks nothing but a comparison tells
 	}
 	rd, todo, err := l.read(ctx, full)
 	if err != nil {
@@ -152,18 +158,28 @@ func (l *leadership) round(ctx context.Context, full bool) (progress, error) {
 	if full {
 		l.complete = true
 		l.comparedAt = time.Now()
-		l.compareAt = l.comparedAt.Add(orDefault(l.Resync, defaultResync))
-		if l.refused > 0 {
-			l.compareAt = l.comparedAt.Add(refusedPeriod)
-		}
+		l.compareAt = l.comparedAt.Add(l.comparePeriod())
 		l.heartbeatAt = time.Time{} // at once: consumers wait for the word that nothing is missing
-		l.enter(phaseActive, nil)
+		l.enter(l.activePhase(), nil)
 		l.Metrics.compared(time.Since(started), len(todo))
 		l.Log.InfoContext(ctx, "compared the database with the stream",
 			"reservations", live(l.known), "published", len(todo), "marks", len(rd.Marks),
 			"duration", time.Since(started).Round(time.Millisecond))
 	}
 	return progress{published: len(todo), more: rd.More}, nil
+}
+
+// comparePeriod returns the time from the comparison that has just ended to the
+// next one, if nobody asks for one.
+func (l *leadership) comparePeriod() time.Duration {
+	period := orDefault(l.Resync, defaultResync)
+	if !l.session.outbox {
+		period = min(period, max(directPeriod, l.rest()))
+	}
+	if l.refused > 0 {
+		period = refusedPeriod
+	}
+	return period
 }
 
 // disturbed tells whether the connection to NATS was lost since the last replay.
@@ -231,6 +247,9 @@ func (l *leadership) replay(ctx context.Context) error {
 				ErrOtherDatabase, l.Source, last.Timeline, l.position.Timeline)
 		}
 	}
+	if err := l.checkMode(ctx, held.Heartbeat); err != nil {
+		return err
+	}
 	if lost(before, held.Hosts) {
 		l.Log.WarnContext(ctx, "the stream lost messages; filling it again")
 		l.epoch, l.complete = newEpoch(), false
@@ -288,7 +307,7 @@ func (l *leadership) read(ctx context.Context, full bool) (rd outbox.Reading, to
 	})
 	defer beats.Wait()
 	defer cancel()
-	query := outbox.Query{Source: l.Source, Limit: marksPerRound, All: full}
+	query := outbox.Query{Source: l.Source, Limit: marksPerRound, All: full, Direct: !l.session.outbox}
 	rd, err = outbox.Read(ctx, l.session.conn, query, func(rd outbox.Reading, rows iter.Seq[events.Reservation]) {
 		todo = changes(l.Source, l.known, rd, rows)
 	})
@@ -367,6 +386,7 @@ func (l *leadership) beat(ctx context.Context) error {
 	seq, err := l.stream.PublishHeartbeat(ctx, events.Heartbeat{
 		Source: l.Source, Database: l.position.Database, Timeline: l.position.Timeline, Epoch: l.epoch,
 		Hosts: live(l.known), Complete: complete, DrainedAt: l.drainedAt, At: now,
+		Outbox: l.session.outbox,
 	}, l.heartbeat)
 	l.heartbeatAt = now.Add(l.heartbeatPeriod())
 	switch {

@@ -13,6 +13,7 @@ import (
 type Metrics struct {
 	Active, Complete prometheus.Gauge
 
+	withoutOutbox     prometheus.Gauge
 	reservations      prometheus.Gauge
 	refused           prometheus.Gauge
 	heartbeat         prometheus.Gauge
@@ -30,12 +31,13 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "keastream_publisher_" + name, Help: help})
 	}
 	m := &Metrics{
-		Active:       gauge("active", "1 while this publisher is the active one of its database."),
-		Complete:     gauge("complete", "1 while the stream is known to hold every reservation."),
-		reservations: gauge("reservations", "Live reservations in the stream."),
-		refused:      gauge("refused", "Reservations that the stream refused and that are not in it."),
-		heartbeat:    gauge("heartbeat_timestamp_seconds", "Time of the last heartbeat that was stored."),
-		marks:        gauge("marks", "Marks in the last reading of the outbox."),
+		Active:        gauge("active", "1 while this publisher is the active one of its database."),
+		Complete:      gauge("complete", "1 while the stream is known to hold every reservation."),
+		withoutOutbox: gauge("without_outbox", "1 while this publisher works without the outbox, so that changes may be a minute late."),
+		reservations:  gauge("reservations", "Live reservations in the stream."),
+		refused:       gauge("refused", "Reservations that the stream refused and that are not in it."),
+		heartbeat:     gauge("heartbeat_timestamp_seconds", "Time of the last heartbeat that was stored."),
+		marks:         gauge("marks", "Marks in the last reading of the outbox."),
 		publishedTotal: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "keastream_publisher_published_total", Help: "Events stored in the stream, by operation.",
 		}, []string{"operation"}),
@@ -56,12 +58,19 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "keastream_publisher_comparison_differences_total", Help: "Events that comparisons published.",
 		}),
 	}
-	reg.MustRegister(m.Active, m.Complete, m.reservations, m.refused, m.heartbeat, m.marks, m.publishedTotal,
+	reg.MustRegister(m.Active, m.Complete, m.withoutOutbox, m.reservations, m.refused, m.heartbeat, m.marks, m.publishedTotal,
 		m.commitToStored, m.comparisons, m.comparisonSeconds, m.differences)
 	for _, op := range []events.Operation{events.Insert, events.Update, events.Delete, events.Snapshot} {
 		m.publishedTotal.WithLabelValues(string(op))
 	}
 	return m
+}
+
+func (m *Metrics) mode(outbox bool) {
+	m.withoutOutbox.Set(0)
+	if !outbox {
+		m.withoutOutbox.Set(1)
+	}
 }
 
 func (m *Metrics) round(rd outbox.Reading) { m.marks.Set(float64(len(rd.Marks))) }
@@ -77,6 +86,13 @@ func (m *Metrics) compared(d time.Duration, differences int) {
 	m.comparisons.Inc()
 	m.comparisonSeconds.Observe(d.Seconds())
 	m.differences.Add(float64(differences))
+}
+
+// ended says that this publisher is not the active one any more.
+func (m *Metrics) ended() {
+	m.Active.Set(0)
+	m.Complete.Set(0)
+	m.withoutOutbox.Set(0)
 }
 
 func (m *Metrics) beat(complete bool, reservations, refused int, at time.Time) {

@@ -37,7 +37,8 @@ type Relay struct {
 	// Poll is how long a mark may lie unnoticed when its notification was lost;
 	// default 5 s.
 	Poll time.Duration
-	// Resync is the time between two full comparisons; default 1 h.
+	// Resync is the time between two full comparisons; default 1 h. Without the
+	// outbox it is at most a minute.
 	Resync time.Duration
 	// Heartbeat is the time between two heartbeats while nothing is published;
 	// default 10 s.
@@ -45,6 +46,10 @@ type Relay struct {
 	// AcceptDatabase allows the database to be another one than the last
 	// heartbeat in the stream names, and the source to have been retired.
 	AcceptDatabase bool
+	// WithoutOutbox makes Run work without the outbox even if there is one, or was.
+	// Otherwise it does so only for a source that never had one, until it is
+	// installed.
+	WithoutOutbox bool
 	// Once makes Run return after one comparison and its heartbeat, or with an
 	// error if that cannot be had for a minute.
 	Once bool
@@ -60,8 +65,9 @@ type Relay struct {
 	// may be nil.
 	Phase func(text string)
 
-	instance string
-	status   status
+	instance   string
+	toldDirect bool // the log says that there is no outbox
+	status     status
 }
 
 const (
@@ -93,6 +99,11 @@ var ErrOtherDatabase = errors.New("the stream belongs to another database")
 // service for good.
 var ErrRetired = errors.New("the source was retired")
 
+// needsPerson tells whether a relay refuses to publish until somebody decides.
+func needsPerson(err error) bool {
+	return errors.Is(err, ErrOtherDatabase) || errors.Is(err, ErrRetired) || errors.Is(err, ErrOutboxGone)
+}
+
 // errOnce ends a leadership that has done the one comparison that was wanted.
 var errOnce = errors.New("compared once")
 
@@ -123,7 +134,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		if ctx.Err() != nil || errors.Is(err, errOnce) {
 			return nil
 		}
-		if r.Once && (errors.Is(err, ErrOtherDatabase) || errors.Is(err, ErrRetired) || time.Since(began) > oncePatience) {
+		if r.Once && (needsPerson(err) || time.Since(began) > oncePatience) {
 			return err
 		}
 		if led {
@@ -166,8 +177,7 @@ func (r *Relay) lead(ctx context.Context) (led bool, err error) {
 		return false, err
 	}
 	r.Metrics.Active.Set(1)
-	defer r.Metrics.Active.Set(0)
-	defer r.Metrics.Complete.Set(0)
+	defer r.Metrics.ended()
 	err = l.run(ctx)
 	return l.complete, err
 }

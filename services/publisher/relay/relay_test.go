@@ -249,19 +249,6 @@ func TestForeignNotificationStartsAComparison(t *testing.T) {
 	run.log.await(compared, 2)
 }
 
-func TestRelayWithoutOutboxSaysWhatToDo(t *testing.T) {
-	t.Parallel()
-	r := &rig{t: t, dsn: pgtest.DB(t), nats: eventstest.Start(t)}
-	r.conn = r.nats.Connect()
-	run := r.start(nil)
-	run.log.await("run `keastream-publisher install`", 1)
-	if run.Ready() == nil {
-		t.Error("a publisher without an outbox is ready")
-	}
-	r.install(pgtest.As(t, r.dsn, pgtest.Superuser))
-	r.await()
-}
-
 func TestOnceEnds(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

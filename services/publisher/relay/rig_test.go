@@ -37,10 +37,14 @@ func newRig(t testing.TB) *rig {
 	return r
 }
 
-func (r *rig) install(superuser string) {
+// install installs for these roles, by default Kea's.
+func (r *rig) install(superuser string, grantTo ...string) {
 	r.t.Helper()
+	if grantTo == nil {
+		grantTo = []string{pgtest.Kea}
+	}
 	conn := r.connect(superuser)
-	if _, err := outbox.Install(r.t.Context(), conn, outbox.InstallOptions{GrantTo: []string{pgtest.Kea}}); err != nil {
+	if _, err := outbox.Install(r.t.Context(), conn, outbox.InstallOptions{GrantTo: grantTo}); err != nil {
 		r.t.Fatal(err)
 	}
 }

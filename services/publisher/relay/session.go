@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/keastream/keastream/services/publisher/outbox"
 )
 
 // lockKey is the advisory lock that makes one publisher of a database the
@@ -28,9 +26,10 @@ const dialTimeout = 30 * time.Second
 // holds the lock, reads and deletes. So the lock ends with the connection that
 // does the work.
 type session struct {
-	conn *pgx.Conn
-	name string // application_name, of this process alone
-	log  *slog.Logger
+	conn   *pgx.Conn
+	name   string // application_name, of this process alone
+	outbox bool   // the outbox is there and is what this session works with
+	log    *slog.Logger
 }
 
 // settings of the session. They make the server notice within seconds that this
@@ -46,9 +45,17 @@ var settings = [][2]string{
 	{"statement_timeout", "5min"},
 	{"lock_timeout", "10s"}, // somebody who alters Kea's tables is waited for outside of a statement
 	{"synchronous_commit", "off"},
+	// A policy that hides rows must fail the reading: hidden ones would count as
+	// deleted.
+	{"row_security", "off"},
+	// For the reading without the outbox what its functions have for themselves:
+	// nobody's functions but PostgreSQL's, and no compiling of a query that runs
+	// for less long than that takes.
+	{"search_path", "pg_catalog, pg_temp"},
+	{"jit", "off"},
 }
 
-// open connects, listens and checks that the outbox is there.
+// open connects, listens and looks for the outbox.
 func (r *Relay) open(ctx context.Context) (*session, error) {
 	dial, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
@@ -57,7 +64,7 @@ func (r *Relay) open(ctx context.Context) (*session, error) {
 		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)
 	}
 	s := &session{conn: conn, name: r.instance, log: r.Log}
-	if err := outbox.CheckInstalled(dial, conn); err != nil {
+	if s.outbox, err = r.hasOutbox(dial, conn); err != nil {
 		s.close()
 		return nil, err
 	}

@@ -14,6 +14,7 @@ const (
 	phaseStandby  phase = "standing by: another publisher of this database is active"
 	phaseStarting phase = "comparing the database with the stream"
 	phaseActive   phase = "publishing"
+	phaseDirect   phase = "publishing without the outbox, from notifications and comparisons"
 )
 
 // status is read by health checks while the relay runs.
@@ -41,7 +42,7 @@ func (r *Relay) Ready() error {
 	r.status.mu.Lock()
 	defer r.status.mu.Unlock()
 	switch p := r.status.phase; {
-	case p == phaseActive || p == phaseStandby:
+	case p == phaseActive || p == phaseDirect || p == phaseStandby:
 		return nil
 	case r.status.err != nil:
 		return fmt.Errorf("%s: %w", p, r.status.err)

@@ -61,14 +61,14 @@ func (l *leadership) await(ctx context.Context, d time.Duration) (active bool, e
 
 // notified logs a notification and has everything compared soon if no mark
 // belongs to it: if it is not one of ours, because the triggers may be those of
-// the system that is replaced.
+// the system that is replaced, or if this relay works without marks.
 func (l *leadership) notified(ctx context.Context, payload string) {
 	text := payload
 	if len(text) > 512 {
 		text = text[:512] + "…"
 	}
 	l.Log.InfoContext(ctx, "Received database notification: "+text)
-	if ours(payload) {
+	if l.session.outbox && ours(payload) {
 		return
 	}
 	due := later(time.Now().Add(gather), l.comparedAt.Add(l.rest()))

@@ -15,9 +15,10 @@ type cli struct {
 	Daemon   daemon.Settings `embed:""`
 	Database database        `embed:"" prefix:"db-"`
 
-	Run     runVerb     `cmd:"" default:"withargs" help:"Publish reservations and their changes until told to stop (the default)."`
-	Install installVerb `cmd:"" help:"Install triggers, outbox and roles in Kea's database; may be run again at any time."`
-	Retire  retireVerb  `cmd:"" help:"Take a source out of service for good: its records and files go, though no publisher of it runs any more."`
+	Run       runVerb       `cmd:"" default:"withargs" help:"Publish reservations and their changes until told to stop (the default)."`
+	Install   installVerb   `cmd:"" help:"Install triggers, outbox and roles in Kea's database; may be run again at any time."`
+	Uninstall uninstallVerb `cmd:"" help:"Take everything of keastream out of Kea's database and put back what install took off."`
+	Retire    retireVerb    `cmd:"" help:"Take a source out of service for good: its records and files go, though no publisher of it runs any more."`
 }
 
 func main() {

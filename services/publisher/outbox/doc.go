@@ -46,8 +46,11 @@
 // With two keys, the first 1801806195 (the bytes "keas"), all of them released
 // at the end of a transaction:
 //
-//	0  an installation
+//	0  an installation, or the opposite
 //	1  the transaction that sends NOTIFY
+//
+// With one key there is [PublisherLock]. The active publisher holds it as long as
+// its session lives, and Uninstall until its transaction ends.
 //
 // # Without an installation
 //

@@ -79,33 +79,34 @@ type Report struct {
 // unknown role in GrantTo, a channel that is no identifier, an installation that
 // is newer than Version, and a schema keastream that it did not make.
 func Install(ctx context.Context, conn *pgx.Conn, o InstallOptions) (Report, error) {
-	report, err := install(ctx, conn, o)
-	if err != nil {
+	var report Report
+	if err := apply(ctx, conn, o.transaction(), &report); err != nil {
 		return Report{}, fmt.Errorf("install keastream in database %q: %w", conn.Config().Database, err)
 	}
 	return report, nil
 }
 
-func install(ctx context.Context, conn *pgx.Conn, o InstallOptions) (Report, error) {
+// apply runs a script that changes Kea's database, again and again while
+// somebody keeps the tables locked, and reads its report.
+func apply(ctx context.Context, conn *pgx.Conn, script string, report any) error {
 	if conn.PgConn().TxStatus() != 'I' {
-		return Report{}, errors.New("the session is in a transaction")
+		return errors.New("the session is in a transaction")
 	}
 	if err := checkServer(ctx, conn); err != nil {
-		return Report{}, err
+		return err
 	}
-	script := o.transaction()
 	for attempt := 1; ; attempt++ {
-		report, err := runScript(ctx, conn, script)
+		err := runScript(ctx, conn, script, report)
 		if !isLocked(err) {
-			return report, err
+			return err
 		}
-		err = fmt.Errorf("another session holds a lock on Kea's tables, end it (pg_locks names it) and run the installation again: %w", err)
+		err = fmt.Errorf("another session holds a lock on Kea's tables, end it (pg_locks names it) and try again: %w", err)
 		if attempt == lockAttempts {
-			return Report{}, err
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return Report{}, errors.Join(context.Cause(ctx), err)
+			return errors.Join(context.Cause(ctx), err)
 		case <-time.After(lockPause):
 		}
 	}
@@ -131,7 +132,7 @@ func checkServer(ctx context.Context, conn *pgx.Conn) error {
 }
 
 // runScript leaves the session outside of a transaction, whatever happens.
-func runScript(ctx context.Context, conn *pgx.Conn, script string) (Report, error) {
+func runScript(ctx context.Context, conn *pgx.Conn, script string, report any) error {
 	results, err := conn.PgConn().Exec(ctx, script).ReadAll()
 	if err != nil {
 		err = withHint(err)
@@ -139,17 +140,16 @@ func runScript(ctx context.Context, conn *pgx.Conn, script string) (Report, erro
 			_, rollback := conn.Exec(ctx, "ROLLBACK")
 			err = errors.Join(err, rollback)
 		}
-		return Report{}, err
+		return err
 	}
 	at := slices.IndexFunc(results, func(r *pgconn.Result) bool { return len(r.Rows) == 1 })
 	if at < 0 {
-		return Report{}, errors.New("the script gave no report")
+		return errors.New("the script gave no report")
 	}
-	var report Report
-	if err := json.Unmarshal(results[at].Rows[0][0], &report); err != nil {
-		return Report{}, fmt.Errorf("read the script's report: %w", err)
+	if err := json.Unmarshal(results[at].Rows[0][0], report); err != nil {
+		return fmt.Errorf("read the script's report: %w", err)
 	}
-	return report, nil
+	return nil
 }
 
 // withHint adds the remedy, which PgError.Error leaves out.

@@ -34,12 +34,18 @@ const (
 	lockPause    = 500 * time.Millisecond
 )
 
-// The first and the last part of the script; functions.sql is the second.
+// The first and the last part of the script, functions.sql being the second, and
+// two queries of the last that Check makes too. They stand for its lines --wanted
+// and --replaced.
 var (
 	//go:embed schema.sql
 	schemaSQL string
 	//go:embed triggers.sql
 	triggersSQL string
+	//go:embed wanted.sql
+	wantedSQL string
+	//go:embed replaced.sql
+	replacedSQL string
 )
 
 // InstallOptions are for Install and Script. The zero value works.
@@ -190,7 +196,8 @@ func (o InstallOptions) transaction() string {
 		"SET LOCAL keastream.version = " + quote(strconv.Itoa(Version)) + ";",
 		"SET LOCAL keastream.channel = " + quote(channel) + ";",
 		"SET LOCAL keastream.grant_to = " + quote(jsonArray(o.GrantTo)) + ";\n",
-		schemaSQL, expand(functions, "functions.sql"), triggersSQL,
+		schemaSQL, expand(functions, "functions.sql"),
+		strings.NewReplacer("--wanted\n", wantedSQL, "--replaced\n", replacedSQL).Replace(triggersSQL),
 		"COMMIT;\n",
 	}, "\n")
 }

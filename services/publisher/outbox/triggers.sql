@@ -34,24 +34,19 @@ SET LOCAL lock_timeout = '500ms';
 
 DO $triggers$
 DECLARE
-  v_channel  constant text := current_setting('keastream.channel');
   v_replaced jsonb := '[]';
   v_old      record;
   v_new      record;
 BEGIN
-  -- Those of the system that this one replaces, or of others under the same
-  -- name. Both would work side by side, and every change would wake twice.
+  -- Both would work side by side, and every change would wake twice.
   FOR v_old IN
-    SELECT t.tgrelid, c.relname, t.tgname, t.tgenabled, pg_get_triggerdef(t.oid) AS definition, pg_get_functiondef(p.oid) AS function
-      FROM pg_trigger t
-      JOIN pg_class c ON c.oid = t.tgrelid
-      JOIN pg_proc p ON p.oid = t.tgfoid
-     WHERE t.tgrelid IN ('public.hosts'::regclass, 'public.ipv6_reservations'::regclass)
-       AND NOT t.tgisinternal AND p.pronamespace <> 'keastream'::regnamespace
-       AND (starts_with(t.tgname::text, 'reservation_notify_trigger') OR p.proname = 'notify_reservation_changes')
-     ORDER BY c.relname, t.tgname
+    SELECT r.*, pg_get_triggerdef(r.oid) AS definition, pg_get_functiondef(r.tgfoid) AS function
+      FROM (
+--replaced
+      ) r
+     ORDER BY r.relname, r.tgname
   LOOP
-    EXECUTE format('DROP TRIGGER %I ON %s', v_old.tgname, v_old.tgrelid::regclass);
+    EXECUTE format('DROP TRIGGER %I ON public.%I', v_old.tgname, v_old.relname);
     v_replaced := v_replaced || jsonb_build_object('table', v_old.relname, 'trigger', v_old.tgname,
       'enabled', v_old.tgenabled, 'definition', v_old.definition, 'function', v_old.function);
   END LOOP;
@@ -61,27 +56,15 @@ BEGIN
   -- is made anew. DROP TRIGGER locks readers out, even if there is nothing to
   -- drop, so that a long pg_dump would be in the way; CREATE TRIGGER does not.
   FOR v_new IN
-    SELECT w.tab::regclass AS tab, w.name, t.oid AS present, t.tgenabled AS enabled,
-           pg_get_triggerdef(t.oid) AS present_definition, format(
-             'CREATE TRIGGER %I AFTER %s ON %s %sFOR EACH STATEMENT EXECUTE FUNCTION keastream.%I(%L)',
-             w.name, w.event, w.tab, w.tables, w.function, v_channel) AS definition
-      FROM (VALUES
-        ('public.hosts', 'reservation_notify_trigger', 'INSERT', 'REFERENCING NEW TABLE AS changed ', 'hosts_changed'),
-        ('public.hosts', 'reservation_notify_trigger_update', 'UPDATE',
-         'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows ', 'hosts_updated'),
-        ('public.hosts', 'reservation_notify_trigger_delete', 'DELETE', 'REFERENCING OLD TABLE AS changed ', 'hosts_changed'),
-        ('public.hosts', 'reservation_notify_trigger_truncate', 'TRUNCATE', '', 'truncated'),
-        ('public.ipv6_reservations', 'reservation_notify_trigger_insert', 'INSERT', 'REFERENCING NEW TABLE AS changed ', 'v6_changed'),
-        ('public.ipv6_reservations', 'reservation_notify_trigger_update', 'UPDATE',
-         'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows ', 'v6_updated'),
-        ('public.ipv6_reservations', 'reservation_notify_trigger_delete', 'DELETE', 'REFERENCING OLD TABLE AS changed ', 'v6_changed'),
-        ('public.ipv6_reservations', 'reservation_notify_trigger_truncate', 'TRUNCATE', '', 'truncated')
-      ) w(tab, name, event, tables, function)
-      LEFT JOIN pg_trigger t ON t.tgrelid = w.tab::regclass AND t.tgname = w.name
+    SELECT w.*, t.oid AS present, t.tgenabled AS enabled, pg_get_triggerdef(t.oid) AS present_definition
+      FROM (
+--wanted
+      ) w
+      LEFT JOIN pg_trigger t ON t.tgrelid = format('public.%I', w.tab)::regclass AND t.tgname = w.name
   LOOP
     CONTINUE WHEN v_new.enabled IN ('O', 'A') AND v_new.present_definition = v_new.definition;
     IF v_new.present IS NOT NULL THEN
-      EXECUTE format('DROP TRIGGER %I ON %s', v_new.name, v_new.tab);
+      EXECUTE format('DROP TRIGGER %I ON public.%I', v_new.name, v_new.tab);
     END IF;
     EXECUTE v_new.definition;
   END LOOP;

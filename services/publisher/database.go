@@ -44,6 +44,29 @@ func (d database) connect(ctx context.Context, applicationName string) (*pgx.Con
 	if err != nil {
 		return nil, err
 	}
+	return d.open(ctx, config, applicationName)
+}
+
+// connectAny connects to the primary if it is there, and else to a standby, for
+// whoever only looks.
+func (d database) connectAny(ctx context.Context, applicationName string) (*pgx.Conn, error) {
+	conn, err := d.connect(ctx, applicationName)
+	if err == nil {
+		return conn, nil
+	}
+	config, configErr := d.config()
+	if configErr != nil {
+		return nil, configErr
+	}
+	config.ValidateConnect = nil
+	conn, anyErr := d.open(ctx, config, applicationName)
+	if anyErr != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+func (d database) open(ctx context.Context, config *pgx.ConnConfig, applicationName string) (*pgx.Conn, error) {
 	config.RuntimeParams["application_name"] = applicationName
 	password, err := secrets.First(secrets.FromFile(d.PasswordFile), secrets.FromEnv("KEA_DB_PASSWORD"))(ctx)
 	switch {

@@ -17,6 +17,7 @@ type cli struct {
 
 	Run       runVerb       `cmd:"" default:"withargs" help:"Publish reservations and their changes until told to stop (the default)."`
 	Install   installVerb   `cmd:"" help:"Install triggers, outbox and roles in Kea's database; may be run again at any time."`
+	Check     checkVerb     `cmd:"" help:"Look whether all is well in Kea's database, and print what is not, with its remedy; changes nothing. Exit code 3 if there is something."`
 	Uninstall uninstallVerb `cmd:"" help:"Take everything of keastream out of Kea's database and put back what install took off."`
 	Retire    retireVerb    `cmd:"" help:"Take a source out of service for good: its records and files go, though no publisher of it runs any more."`
 }

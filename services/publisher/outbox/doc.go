@@ -52,6 +52,12 @@
 // With one key there is [PublisherLock]. The active publisher holds it as long as
 // its session lives, and Uninstall until its transaction ends.
 //
+// # In and out
+//
+// [Install] and [Uninstall] are each one transaction of SQL, which [Script] and
+// [UninstallScript] give to whoever runs it by hand; [Check] says what is not as
+// it should be.
+//
 // # Without an installation
 //
 // Read with Direct reads the same states from Kea's tables, with no more than

@@ -293,7 +293,7 @@ func TestInstallWaitsForWriters(t *testing.T) {
 		_, err := outbox.Install(ctx, conn, outbox.InstallOptions{})
 		result <- err
 	}()
-	awaitGivenUp(t, watch)
+	awaitGivenUp(t, watch, "hosts")
 	cancel(enough)
 	if err := <-result; !errors.Is(err, enough) && !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want the cause of the cancellation", err)
@@ -305,7 +305,7 @@ func TestInstallWaitsForWriters(t *testing.T) {
 		_, err := outbox.Install(t.Context(), conn, outbox.InstallOptions{})
 		result <- err
 	}()
-	awaitGivenUp(t, watch)
+	awaitGivenUp(t, watch, "hosts")
 	execute(t, kea, `COMMIT`)
 	if err := <-result; err != nil {
 		t.Error(err)
@@ -316,13 +316,13 @@ func TestInstallWaitsForWriters(t *testing.T) {
 	}
 }
 
-// awaitGivenUp returns when somebody waited for a lock on hosts and gave up.
-func awaitGivenUp(t *testing.T, conn *pgx.Conn) {
+// awaitGivenUp returns when somebody waited for a lock on a table and gave up.
+func awaitGivenUp(t *testing.T, conn *pgx.Conn, table string) {
 	t.Helper()
-	const waiting = `SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'hosts'::regclass AND NOT granted)`
+	const waiting = `SELECT EXISTS (SELECT FROM pg_locks WHERE relation = $1::text::regclass AND NOT granted)`
 	for _, want := range []bool{true, false} {
 		for range time.Tick(5 * time.Millisecond) {
-			if one[bool](t, conn, waiting) == want {
+			if one[bool](t, conn, waiting, table) == want {
 				break
 			}
 		}

@@ -94,6 +94,9 @@ BEGIN
 END
 $check$;
 
+-- For the same reasons as in the installation no lock is waited for longer than this.
+SET LOCAL lock_timeout = '500ms';
+
 -- What is there, read as its owner: nothing that somebody may have attached to
 -- it is to run with all rights. To become the owner one must be a member.
 DO $state$
@@ -121,9 +124,17 @@ BEGIN
                          current_database(), v_version, current_setting('keastream.version')),
         HINT = 'take it out with a program that is as new as the installation';
     END IF;
-    -- Before anything is locked: there may be many.
+    -- Before anything is locked: there may be many. Then whoever stays in a
+    -- transaction with the outbox is waited for, and the lock given back at once:
+    -- further down Kea would wait too.
     IF to_regclass('keastream.outbox') IS NOT NULL THEN
       SELECT count(*) INTO v_marks FROM keastream.outbox;
+      BEGIN
+        LOCK TABLE keastream.outbox IN ACCESS EXCLUSIVE MODE;
+        RAISE EXCEPTION USING ERRCODE = 'KS000';
+      EXCEPTION WHEN SQLSTATE 'KS000' THEN
+        NULL;
+      END;
     END IF;
     PERFORM set_config('role', current_setting('keastream.remover'), true);
   END IF;
@@ -135,10 +146,7 @@ BEGIN
 END
 $state$;
 
--- From here on Kea's tables are locked, and for the same reasons as in the
--- installation nothing is waited for longer than this.
-SET LOCAL lock_timeout = '500ms';
-
+-- From here on Kea's tables are locked.
 DO $triggers$
 DECLARE
   v_ours record;

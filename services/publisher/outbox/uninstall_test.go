@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -390,7 +391,7 @@ func TestUninstallWaitsForWriters(t *testing.T) {
 	dsn := removable(t)
 	kea, watch := connect(t, dsn), connect(t, dsn)
 	execute(t, kea, `BEGIN`)
-	execute(t, kea, insertHost+`VALUES ('\x01', 0, 1, 'one')`)
+	execute(t, kea, `SELECT FROM hosts`)
 
 	ctx, cancel := context.WithCancelCause(t.Context())
 	enough := errors.New("enough")
@@ -400,24 +401,55 @@ func TestUninstallWaitsForWriters(t *testing.T) {
 		_, err := outbox.Uninstall(ctx, conn)
 		result <- err
 	}()
-	awaitGivenUp(t, watch)
+	awaitGivenUp(t, watch, "hosts")
 	cancel(enough)
 	if err := <-result; !errors.Is(err, enough) && !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want the cause of the cancellation", err)
 	}
 
+	execute(t, kea, insertHost+`VALUES ('\x01', 0, 1, 'one')`)
 	conn = connect(t, superuser(t, dsn)) // a cancelled statement ends the session
 	go func() {
 		_, err := outbox.Uninstall(t.Context(), conn)
 		result <- err
 	}()
-	awaitGivenUp(t, watch)
+	awaitGivenUp(t, watch, "keastream.outbox")
 	execute(t, kea, `INSERT INTO ipv6_reservations (address, host_id) VALUES ('2001:db8::1', 1)`) // the other table, in Kea's order
 	execute(t, kea, `COMMIT`)
 	if err := <-result; err != nil {
 		t.Error(err)
 	}
 	execute(t, kea, `DELETE FROM hosts`)
+}
+
+// TestUninstallWaitsForReaders: somebody who looks at the outbox and stays in
+// his transaction does not make Kea wait, but only the uninstallation.
+func TestUninstallWaitsForReaders(t *testing.T) {
+	t.Parallel()
+	dsn := removable(t)
+	reader, watch := connect(t, superuser(t, dsn)), connect(t, superuser(t, dsn))
+	execute(t, reader, `BEGIN`)
+	execute(t, reader, `SELECT FROM keastream.outbox`)
+	result := make(chan error)
+	conn := connect(t, superuser(t, dsn))
+	go func() {
+		_, err := outbox.Uninstall(t.Context(), conn)
+		result <- err
+	}()
+	for range time.Tick(5 * time.Millisecond) {
+		waiting := one[[]string](t, watch, `SELECT array_agg(relation::regclass || ' ' || granted ORDER BY granted) FROM pg_locks
+			WHERE locktype = 'relation' AND mode = 'AccessExclusiveLock' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
+		if len(waiting) > 0 {
+			if want := []string{"keastream.outbox false"}; !slices.Equal(waiting, want) {
+				t.Errorf("exclusive locks %v, want %v", waiting, want)
+			}
+			break
+		}
+	}
+	execute(t, reader, `COMMIT`)
+	if err := <-result; err != nil {
+		t.Error(err)
+	}
 }
 
 // TestUninstallScript runs for psql what Uninstall runs.

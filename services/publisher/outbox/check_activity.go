@@ -9,9 +9,6 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// publisherName begins the application_name of every publisher.
-const publisherName = "keastream-publisher"
-
 // queue looks at the queue of NOTIFY, which all databases of a cluster share.
 func (c *checker) queue(ctx context.Context) error {
 	var usage float64
@@ -58,7 +55,7 @@ func (c *checker) publisher(ctx context.Context) error {
 		return err
 	}
 	c.Publisher = fmt.Sprintf("%s (pid %d)", name, pid)
-	if !strings.HasPrefix(name, publisherName) {
+	if !strings.HasPrefix(name, PublisherName) {
 		c.find("lock_holder", Problem, fmt.Sprintf("SELECT pg_terminate_backend(%d)", pid),
 			"session %q (pid %d), which is no publisher, holds the lock of the publishers, so none can work", name, pid)
 	}

@@ -34,19 +34,10 @@ const (
 	lockPause    = 500 * time.Millisecond
 )
 
-// The first and the last part of the script, functions.sql being the second, and
-// two queries of the last that Check makes too. They stand for its lines --wanted
-// and --replaced.
-var (
-	//go:embed schema.sql
-	schemaSQL string
-	//go:embed triggers.sql
-	triggersSQL string
-	//go:embed wanted.sql
-	wantedSQL string
-	//go:embed replaced.sql
-	replacedSQL string
-)
+// The first part of the script; functions.sql and triggers.sql are the others.
+//
+//go:embed schema.sql
+var schemaSQL string
 
 // InstallOptions are for Install and Script. The zero value works.
 type InstallOptions struct {
@@ -196,8 +187,7 @@ func (o InstallOptions) transaction() string {
 		"SET LOCAL keastream.version = " + quote(strconv.Itoa(Version)) + ";",
 		"SET LOCAL keastream.channel = " + quote(channel) + ";",
 		"SET LOCAL keastream.grant_to = " + quote(jsonArray(o.GrantTo)) + ";\n",
-		schemaSQL, expand(functions, "functions.sql"),
-		strings.NewReplacer("--wanted\n", wantedSQL, "--replaced\n", replacedSQL).Replace(triggersSQL),
+		schemaSQL, expand(script, "functions.sql"), expand(script, "triggers.sql"),
 		"COMMIT;\n",
 	}, "\n")
 }

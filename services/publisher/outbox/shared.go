@@ -11,14 +11,24 @@ var (
 	sharedSQL string
 	//go:embed functions.sql
 	functionsSQL string
+	//go:embed triggers.sql
+	triggersSQL string
 
-	shared    = template.Must(template.New("shared.sql").Parse(sharedSQL))
-	functions = template.Must(template.Must(shared.Clone()).New("functions.sql").Parse(functionsSQL))
+	script = func() *template.Template {
+		t := template.Must(template.New("shared.sql").Parse(sharedSQL))
+		template.Must(t.New("functions.sql").Parse(functionsSQL))
+		return template.Must(t.New("triggers.sql").Parse(triggersSQL)).Lookup("shared.sql")
+	}()
 
 	// snapshotSQL reads Kea's tables with the rights of whoever runs it, and
 	// gives what keastream.snapshot gives; positionSQL as keastream.position.
-	snapshotSQL = expand(shared, "snapshot")
-	positionSQL = expand(shared, "position")
+	snapshotSQL = expand(script, "snapshot")
+	positionSQL = expand(script, "position")
+
+	// wantedSQL and replacedSQL are the triggers that Install makes, and those
+	// that it takes off.
+	wantedSQL   = expand(script, "wanted")
+	replacedSQL = expand(script, "replaced")
 )
 
 // expand gives the text of a template. The templates are part of the program

@@ -60,3 +60,31 @@ SELECT c.system_identifier || '/' || current_database() AS database,
            pg_is_in_recovery() AS in_recovery
       FROM pg_control_system() c
 {{- end}}
+
+{{- /* The triggers, as pg_get_triggerdef writes them. The channel is the setting
+keastream.channel. */ -}}
+{{define "wanted"}}      SELECT w.tab, w.name, format('CREATE TRIGGER %I AFTER %s ON public.%I %sFOR EACH STATEMENT EXECUTE FUNCTION keastream.%I(%L)',
+                                   w.name, w.event, w.tab, w.tables, w.function, current_setting('keastream.channel')) AS definition
+        FROM (VALUES
+          ('hosts', 'reservation_notify_trigger', 'INSERT', 'REFERENCING NEW TABLE AS changed ', 'hosts_changed'),
+          ('hosts', 'reservation_notify_trigger_update', 'UPDATE', 'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows ', 'hosts_updated'),
+          ('hosts', 'reservation_notify_trigger_delete', 'DELETE', 'REFERENCING OLD TABLE AS changed ', 'hosts_changed'),
+          ('hosts', 'reservation_notify_trigger_truncate', 'TRUNCATE', '', 'truncated'),
+          ('ipv6_reservations', 'reservation_notify_trigger_insert', 'INSERT', 'REFERENCING NEW TABLE AS changed ', 'v6_changed'),
+          ('ipv6_reservations', 'reservation_notify_trigger_update', 'UPDATE',
+           'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows ', 'v6_updated'),
+          ('ipv6_reservations', 'reservation_notify_trigger_delete', 'DELETE', 'REFERENCING OLD TABLE AS changed ', 'v6_changed'),
+          ('ipv6_reservations', 'reservation_notify_trigger_truncate', 'TRUNCATE', '', 'truncated')
+        ) w(tab, name, event, tables, function)
+{{- end}}
+
+{{- /* Triggers of the system that this one replaces, or of others under the same
+name. */ -}}
+{{define "replaced"}}      SELECT t.oid, c.relname, t.tgname, t.tgenabled, t.tgfoid
+        FROM pg_trigger t
+        JOIN pg_class c ON c.oid = t.tgrelid
+        JOIN pg_proc p ON p.oid = t.tgfoid
+       WHERE c.relnamespace = to_regnamespace('public') AND c.relname IN ('hosts', 'ipv6_reservations')
+         AND NOT t.tgisinternal AND p.pronamespace <> to_regnamespace('keastream')
+         AND (starts_with(t.tgname::text, 'reservation_notify_trigger') OR p.proname = 'notify_reservation_changes')
+{{- end}}

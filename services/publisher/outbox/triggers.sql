@@ -42,7 +42,7 @@ BEGIN
   FOR v_old IN
     SELECT r.*, pg_get_triggerdef(r.oid) AS definition, pg_get_functiondef(r.tgfoid) AS function
       FROM (
---replaced
+{{template "replaced"}}
       ) r
      ORDER BY r.relname, r.tgname
   LOOP
@@ -58,7 +58,7 @@ BEGIN
   FOR v_new IN
     SELECT w.*, t.oid AS present, t.tgenabled AS enabled, pg_get_triggerdef(t.oid) AS present_definition
       FROM (
---wanted
+{{template "wanted"}}
       ) w
       LEFT JOIN pg_trigger t ON t.tgrelid = format('public.%I', w.tab)::regclass AND t.tgname = w.name
   LOOP

@@ -11,9 +11,14 @@ import (
 )
 
 // PublisherLock is the advisory lock (the form with one key) that the active
-// publisher of a database holds for as long as its session lives. The number
-// spells "keastrea".
+// publisher of a database holds for as long as its session lives. It is a constant
+// and not made from the source: the outbox is one per database, and two
+// publishers of it would take each other's marks, whatever they call the source.
+// The number spells "keastrea".
 const PublisherLock int64 = 0x6b65617374726561
+
+// PublisherName begins the application_name of every publisher.
+const PublisherName = "keastream-publisher"
 
 //go:embed uninstall.sql
 var uninstallSQL string

@@ -112,12 +112,9 @@ var errOnce = errors.New("compared once")
 func instanceName(source string) string {
 	const limit = 63
 	host, _ := os.Hostname() // for people who read pg_stat_activity
-	name := publisherName + " " + rand.Text()[:12] + " " + source + " " + host
+	name := outbox.PublisherName + " " + rand.Text()[:12] + " " + source + " " + host
 	return name[:min(len(name), limit)]
 }
-
-// publisherName begins the application_name of every publisher.
-const publisherName = "keastream-publisher"
 
 // Run publishes until ctx ends and then returns nil. Whatever fails is logged
 // and tried again with a growing pause of at most 10 s; each attempt begins
@@ -199,7 +196,7 @@ func (r *Relay) awaitLock(ctx context.Context, s *session) error {
 		if err != nil {
 			return err
 		}
-		if strings.HasPrefix(holder, publisherName) {
+		if strings.HasPrefix(holder, outbox.PublisherName) {
 			r.enter(phaseStandby, nil)
 		} else {
 			// Whoever may connect may take the lock. He is not a publisher, so

@@ -8,13 +8,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-)
 
-// lockKey is the advisory lock that makes one publisher of a database the
-// active one. It is a constant and not made from the source: the outbox is one
-// per database, and two publishers of it would take each other's marks,
-// whatever they call the source. The number spells "keastrea".
-const lockKey int64 = 0x6b65617374726561
+	"github.com/keastream/keastream/services/publisher/outbox"
+)
 
 // quick bounds every statement that touches few rows.
 const quick = 5 * time.Second
@@ -105,14 +101,14 @@ func (s *session) tryLock(ctx context.Context) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, quick)
 	defer cancel()
 	var mine bool
-	if err := s.conn.QueryRow(ctx, `SELECT pg_try_advisory_lock($1)`, lockKey).Scan(&mine); err != nil {
+	if err := s.conn.QueryRow(ctx, `SELECT pg_try_advisory_lock($1)`, outbox.PublisherLock).Scan(&mine); err != nil {
 		return false, fmt.Errorf("take the advisory lock: %w", err)
 	}
 	if mine {
 		return true, nil
 	}
 	tag, err := s.conn.Exec(ctx, `SELECT pg_terminate_backend(pid) FROM (`+holders+`) h
-		WHERE application_name = $2 AND pid <> pg_backend_pid()`, lockKey, s.name)
+		WHERE application_name = $2 AND pid <> pg_backend_pid()`, outbox.PublisherLock, s.name)
 	if err != nil {
 		return false, fmt.Errorf("look for a dead connection of this process: %w", err)
 	}
@@ -135,7 +131,7 @@ const holders = `
 func (s *session) lockHolder(ctx context.Context) (holder string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, quick)
 	defer cancel()
-	err = s.conn.QueryRow(ctx, `SELECT coalesce(max(application_name || ' (pid ' || pid || ')'), '') FROM (`+holders+`) h`, lockKey).
+	err = s.conn.QueryRow(ctx, `SELECT coalesce(max(application_name || ' (pid ' || pid || ')'), '') FROM (`+holders+`) h`, outbox.PublisherLock).
 		Scan(&holder)
 	if err != nil {
 		return "", fmt.Errorf("look who holds the lock: %w", err)

@@ -14,6 +14,21 @@ const installRemedy = "run `keastream-publisher install` (with the rights that i
 // functionNames finds what functions.sql makes.
 var functionNames = regexp.MustCompile(`(?m)^CREATE OR REPLACE FUNCTION keastream\.(\w+)`)
 
+// notInstalled looks whether the publisher can work without the outbox.
+func (c *checker) notInstalled(ctx context.Context) error {
+	c.find("not_installed", Warning, installRemedy,
+		"there is no outbox in this database: a publisher compares all reservations each minute, and when something notifies")
+	missing, err := missingOnTables(ctx, c.tx.Query)
+	if err != nil {
+		return err
+	}
+	for _, text := range missing {
+		what, grant, _ := strings.Cut(text, ": ")
+		c.find("table_rights", Problem, grant+", or install the outbox", "%s", what)
+	}
+	return errEnough
+}
+
 // installation looks whether there is one, whether it is ours, whole, of this
 // version, and whether this role may use it.
 func (c *checker) installation(ctx context.Context) error {
@@ -22,9 +37,7 @@ func (c *checker) installation(ctx context.Context) error {
 	case err != nil:
 		return err
 	case len(owner) == 0:
-		c.find("not_installed", Warning, installRemedy,
-			"there is no outbox in this database: changes are found by comparing everything, and their order is lost")
-		return errEnough
+		return c.notInstalled(ctx)
 	case owner[0] != "keastream_owner":
 		c.find("schema_owner", Problem, "if `keastream-publisher install` made it: ALTER SCHEMA keastream OWNER TO keastream_owner; else whoever made it has to rename or drop it",
 			"schema keastream belongs to role %s and not to keastream_owner, so its functions may be anybody's", owner[0])

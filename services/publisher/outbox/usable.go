@@ -47,7 +47,19 @@ func CheckInstalled(ctx context.Context, conn *pgx.Conn) error {
 // Read with Direct reads. The error names each table with the GRANT that is
 // missing, and a table that does not exist.
 func CheckTables(ctx context.Context, conn *pgx.Conn) error {
-	rows, err := conn.Query(ctx, `
+	missing, err := missingOnTables(ctx, conn.Query)
+	switch {
+	case err != nil:
+		return fmt.Errorf("look for rights on Kea's tables: %w", err)
+	case len(missing) > 0:
+		return errors.New(strings.Join(missing, "; "))
+	}
+	return nil
+}
+
+// missingOnTables says what CheckTables says, as a list.
+func missingOnTables(ctx context.Context, query func(context.Context, string, ...any) (pgx.Rows, error)) ([]string, error) {
+	rows, err := query(ctx, `
 		SELECT CASE WHEN c.oid IS NULL THEN format('database %I is not that of Kea: there is no table public.%s', current_database(), w.name)
 		            ELSE format('role %1$I may not read table public.%2$s: GRANT SELECT (%3$s) ON public.%2$s TO %1$I', current_user, w.name, w.columns) END
 		  FROM (VALUES ('hosts', 'host_id, dhcp_identifier, dhcp_identifier_type, dhcp4_subnet_id, dhcp6_subnet_id, ipv4_address, hostname'),
@@ -60,14 +72,7 @@ func CheckTables(ctx context.Context, conn *pgx.Conn) error {
 		SELECT format('role %1$I may not use schema public: GRANT USAGE ON SCHEMA public TO %1$I', current_user)
 		 WHERE NOT has_schema_privilege('public', 'USAGE')`)
 	if err != nil {
-		return fmt.Errorf("look for rights on Kea's tables: %w", err)
+		return nil, err
 	}
-	missing, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	switch {
-	case err != nil:
-		return fmt.Errorf("look for rights on Kea's tables: %w", err)
-	case len(missing) > 0:
-		return errors.New(strings.Join(missing, "; "))
-	}
-	return nil
+	return pgx.CollectRows(rows, pgx.RowTo[string])
 }

@@ -146,6 +146,9 @@ func (r *Reconciler) changed(d events.Difference) {
 	names := r.index.apply(d)
 	is := r.index.parked[key]
 	r.reportParked(was, is)
+	for _, name := range names {
+		r.restartHold(name)
+	}
 	r.mu.Unlock()
 	if !r.isCaughtUp() {
 		return // the first check looks at every name
@@ -157,6 +160,11 @@ func (r *Reconciler) changed(d events.Difference) {
 }
 
 func (r *Reconciler) filled() {
+	r.mu.Lock()
+	for name := range r.holds {
+		r.restartHold(name) // who asked for it again meanwhile may be gone again
+	}
+	r.mu.Unlock()
 	if !r.isCaughtUp() {
 		close(r.caughtUp)
 	}

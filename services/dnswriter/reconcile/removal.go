@@ -12,8 +12,10 @@ import (
 
 // hold is the proof that nobody asks any more for some rows of one name. It
 // begins when the plan first wants to remove them, and starts again when it
-// wants to remove another one as well. It ends when the plan wants none of them
-// removed: Kea's own updates delete a row and insert another one, seconds apart.
+// wants to remove another one as well, and with each event that concerns the
+// name: the plan may be made much later, and would not see that the rows were
+// wanted in between. It ends when the plan wants none of them removed: Kea's own
+// updates delete a row and insert another one, seconds apart.
 type hold struct {
 	absence *events.Absence
 	sources []string
@@ -69,6 +71,14 @@ func (r *Reconciler) observe(name string, changes Changes) {
 		return
 	}
 	r.holds[name] = &hold{absence: events.NewAbsence(r.cfg.View, sources...), sources: sources, rows: rows}
+}
+
+// restartHold starts the hold of a name again, if it has one. The caller holds
+// r.mu, and is called by Watch: the View is as the hold has to begin with.
+func (r *Reconciler) restartHold(name string) {
+	if h := r.holds[name]; h != nil {
+		h.absence = events.NewAbsence(r.cfg.View, h.sources...)
+	}
 }
 
 // covers tells whether the hold is a proof for all the rows, by the word of all

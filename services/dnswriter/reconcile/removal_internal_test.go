@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -83,5 +84,37 @@ func TestMultimap(t *testing.T) {
 	}
 	if len(m.first)+len(m.more) != 0 {
 		t.Errorf("something is left: %+v", m)
+	}
+}
+
+// What is heard of a name starts its hold again, and so does a stream that was
+// read anew, from which something may be missing.
+func TestEventsStartTheHoldAgain(t *testing.T) {
+	t.Parallel()
+	r := New(Config{View: events.NewView(), Zones: parseZones(t, labZone), Sources: []string{"us3"}})
+	m := &memory{}
+	m.put("a", "192.0.2.1", "us3")
+	m.put("b", "192.0.2.2", "us3")
+	for _, row := range m.rows {
+		r.observe(row.Name, Changes{Steps: []Step{{Op: Remove, Zone: labZone, Record: row.Record, Row: row}}})
+	}
+	for _, step := range []struct {
+		what    string
+		happens func()
+		a, b    bool // the hold begins anew
+	}{
+		{"an insertion", func() {
+			r.changed(events.Difference{After: &events.Reservation{Source: "us3", HostID: 2, Hostname: "a", IP: netip.MustParseAddr("192.0.2.1"), Subnet4: new(int64(1))}})
+		}, true, false},
+		{"its deletion", func() {
+			r.changed(events.Difference{Before: &events.Reservation{Source: "us3", HostID: 2, Hostname: "a", IP: netip.MustParseAddr("192.0.2.1"), Subnet4: new(int64(1))}})
+		}, true, false},
+		{"another replay", r.filled, true, true},
+	} {
+		a, b := r.holds["a."+labZone].absence, r.holds["b."+labZone].absence
+		step.happens()
+		if newA, newB := r.holds["a."+labZone].absence != a, r.holds["b."+labZone].absence != b; newA != step.a || newB != step.b {
+			t.Errorf("after %s the hold of a is new: %v, and that of b: %v", step.what, newA, newB)
+		}
 	}
 }

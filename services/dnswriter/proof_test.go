@@ -1,0 +1,83 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/keastream/keastream/solidsim"
+)
+
+// A name that is wanted again and given up again has to be absent anew for all
+// the time, also if nobody could look at it in between.
+func TestHoldDownBeginsAnewWhileTheServerIsAway(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.src.Put(host(1, "a", "192.0.2.1"))
+	w.src.Beat(time.Second)
+	s := w.start("--sweep", "1h")
+	s.checked(1)
+
+	w.src.Delete(1)
+	s.quiet()
+	var tried, looked, removed atomic.Bool
+	w.sim.SetFaults(faults(func(c solidsim.Call) solidsim.Fault {
+		if c.Method == http.MethodDelete || tried.Load() {
+			tried.Store(true)
+			return solidsim.Fault{Status: http.StatusBadGateway}
+		}
+		return solidsim.Fault{}
+	}))
+	w.beating("the removal is proven and fails", tried.Load)
+	w.src.Put(host(2, "a", "192.0.2.1"), host(3, "seen", "192.0.2.3"))
+	s.metric(`keastream_dns_queued_names{scope="internal"} 2`)
+	w.src.Beat(time.Hour)
+	w.src.Delete(2) // the first half of an update, say
+	w.src.Put(host(4, "too", "192.0.2.4"))
+	s.metric(`keastream_dns_queued_names{scope="internal"} 3`)
+	w.sim.SetFaults(faults(func(c solidsim.Call) solidsim.Fault {
+		switch {
+		case c.Method == http.MethodDelete:
+			removed.Store(true)
+		case strings.Contains(c.Params["WHERE"], "'a.site.com'"):
+			looked.Store(true)
+		}
+		return solidsim.Fault{}
+	}))
+	w.awaitRecord("seen", "192.0.2.3")
+	w.awaitRecord("too", "192.0.2.4")
+	w.await("the name is looked at", looked.Load)
+	w.src.Beat(9 * time.Second)
+	w.src.Put(host(5, "last", "192.0.2.5"))
+	w.awaitRecord("last", "192.0.2.5")
+	if removed.Load() {
+		t.Error("the record went by a proof from before")
+	}
+}
+
+// While the stream is read anew a name may have been wanted again, and given up
+// again, without a word of it.
+func TestHoldDownBeginsAnewWithEachReplay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.src.Put(host(1, "a", "192.0.2.1"))
+	w.src.Beat(time.Second)
+	s := w.start("--sweep", "1h")
+	s.checked(1)
+
+	w.src.Delete(1)
+	s.quiet()
+	w.src.Beat(time.Second)
+	s.quiet()
+	w.src.Epoch = "epoch-2"
+	w.src.Beat(time.Second)
+	s.quiet()
+	w.src.Beat(20 * time.Second)
+	s.quiet()
+	if len(w.values("a")) == 0 {
+		t.Fatal("the record went by a proof from before")
+	}
+	w.beating("the record is gone", func() bool { return len(w.values("a")) == 0 })
+}

@@ -45,6 +45,14 @@ func (a *absences) touch(file string, line cabinet.ID) {
 	delete(a.pending[file], line)
 }
 
+// restart has every hold-down start again, when the stream was read anew: a line
+// may have come back and gone again meanwhile without a word of it.
+func (a *absences) restart() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	clear(a.pending)
+}
+
 // testify is called at every heartbeat, from the goroutine that fills the view,
 // and after every round: what was found absent in it may be proven already, by
 // sources that were retired. It returns the files of lines that are proven to be

@@ -64,6 +64,29 @@ func TestKeaUpdateLeavesTheLineThere(t *testing.T) {
 	s.awaitHosts(cab10, "us3-cab10-ru17-idrac 77")
 }
 
+// While the stream is read anew a line may have come back and gone again.
+func TestAReplayStartsTheHoldDownAgain(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.src.Put(host(1, "us3-cab10-ru17-idrac"), host(2, "us3-cab10-ru7-9-ilo"))
+	f.src.Beat(time.Second)
+	s := start(t, f.url, f.dir, nil)
+	s.awaitHosts(cab10, "us3-cab10-ru17-idrac 1", "us3-cab10-ru7-9-ilo 2")
+
+	f.src.Delete(2)
+	s.awaitLog(1, "wait for the proof", cab10, "withheld=1")
+	s.barrier(f.src, 100)
+	looks := s.log.count("looked at inventory files", "all=true")
+	f.src.Epoch = "epoch-2" // has the stream read again
+	s.beat(f.src, time.Second)
+	s.awaitLog(looks+1, "looked at inventory files", "all=true")
+	s.beat(f.src, 20*time.Second)
+	s.barrier(f.src, 101)
+	s.awaitHosts(cab10, "us3-cab10-ru17-idrac 1", "us3-cab10-ru7-9-ilo 2")
+	s.beat(f.src, 10*time.Second)
+	s.awaitHosts(cab10, "us3-cab10-ru17-idrac 1")
+}
+
 func TestAnIncompleteSourceRemovesNothing(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

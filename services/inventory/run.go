@@ -140,7 +140,10 @@ func (k *keeper) handlers(todo *pending) events.Handlers {
 			touch(d.After)
 			todo.change() // other cabinets may follow: of a row that this one replaces, say
 		},
-		CaughtUp: todo.everything,
+		CaughtUp: func() {
+			k.absences.restart()
+			todo.everything()
+		},
 		Heartbeat: func(s events.SourceState) {
 			if !known[s.Source] {
 				// Files that name no source wait for the word of all of them.

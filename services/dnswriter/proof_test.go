@@ -7,7 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keastream/keastream/internal/daemon"
+	"github.com/keastream/keastream/pkg/events"
+	"github.com/keastream/keastream/pkg/events/eventstest"
 	"github.com/keastream/keastream/solidsim"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // A name that is wanted again and given up again has to be absent anew for all
@@ -80,4 +84,51 @@ func TestHoldDownBeginsAnewWithEachReplay(t *testing.T) {
 		t.Fatal("the record went by a proof from before")
 	}
 	w.beating("the record is gone", func() bool { return len(w.values("a")) == 0 })
+}
+
+// A source that is named in a mark is not forgotten because it is missing from
+// the stream at a moment when the record is corrected.
+func TestCorrectionForgetsNoSource(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	standby := eventstest.NewSource(t, w.nats.Connect(), "standby")
+	w.src.Put(host(1, "a", "192.0.2.1"))
+	standby.Put(host(1, "a", "192.0.2.1"))
+	w.src.Beat(time.Second)
+	standby.Beat(time.Second)
+	s := w.start()
+	s.checked(1)
+	s.stop()
+
+	js, err := jetstream.New(w.nats.Connect())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(t.Context(), events.StreamName); err != nil {
+		t.Fatal(err)
+	}
+	w.src = eventstest.NewSource(t, w.nats.Connect(), "us3")
+	w.src.Put(host(1, "a", "192.0.2.1"))
+	w.src.Beat(time.Hour)
+	s = w.start("--ttl", "300", "--once")
+	if code := s.wait(); code != daemon.ExitOK || s.log.count("Updated A record: a.site.com") != 1 {
+		t.Fatalf("the record was not corrected; exit code %d", code)
+	}
+
+	w.src.Delete(1)
+	s = w.start("--ttl", "300")
+	s.checked(1)
+	for range 4 {
+		w.src.Beat(6 * time.Second)
+		s.quiet()
+	}
+	if len(w.values("a")) == 0 {
+		t.Fatal("the record went without the word of a source that its mark named")
+	}
+	standby = eventstest.NewSource(t, w.nats.Connect(), "standby")
+	w.await("the record goes by the word of both", func() bool {
+		w.src.Beat(6 * time.Second)
+		standby.Beat(6 * time.Second)
+		return len(w.values("a")) == 0
+	})
 }

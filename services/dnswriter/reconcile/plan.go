@@ -107,8 +107,9 @@ func (c Changes) String() string {
 //     that are left over are removed.
 //   - A row of ours with a wanted value is corrected in place if its TTL is
 //     wrong or if its mark does not name all the sources that ask for it. The
-//     mark may name others too: Kea's own updates make new rows, and each would
-//     cost a write.
+//     mark may name others too, and keeps them: Kea's own updates make new rows,
+//     and each would cost a write; and a source that does not ask may be missing
+//     from the stream.
 //   - When reservations contradict one another, of the values that they ask for
 //     those stay that DNS has, and none is added.
 func Plan(want Want, rows []dns.Row, policy Policy) Changes {
@@ -218,7 +219,7 @@ func (c *Changes) planSet(rtype dns.Type, set dns.Set, rows []dns.Row) {
 	m := match(set, owned, foreign)
 	var creates, updates, removes []Step
 	for _, pair := range m.wrong {
-		updates = append(updates, pair.update(set.Zone))
+		updates = append(updates, pair.mend(set.Zone))
 	}
 	if len(foreign) > 0 {
 		if len(m.missing) > 0 || m.held > 0 && m.strangers > 0 {
@@ -269,6 +270,15 @@ type correction struct {
 
 func (c correction) update(zone string) Step {
 	return Step{Op: Update, Zone: zone, Record: c.wanted.Record, Owner: c.wanted.Owner, Row: c.row}
+}
+
+// mend corrects a row that has the wanted value. Its mark forgets nobody: who
+// does not ask for the row now may only be missing from the stream, and the row
+// must not go without his word.
+func (c correction) mend(zone string) Step {
+	s := c.update(zone)
+	s.Owner = dns.NewOwner(slices.Concat(c.wanted.Owner.Hosts, c.row.Owner.Hosts)...)
+	return s
 }
 
 func match(set dns.Set, owned, foreign []dns.Row) (m matching) {

@@ -250,6 +250,7 @@ func TestPlanConverges(t *testing.T) {
 			t.Fatalf("after the plan\n%sanother one is needed:\n%s", plan, again)
 		}
 		checkForeign(t, before, s.rows)
+		checkMarks(t, before, s.rows)
 		checkSets(t, w, before, s.rows)
 		for _, step := range reconcile.Plan(w, before, reconcile.CreateOnly).Steps {
 			if step.Op != reconcile.Create {
@@ -288,6 +289,23 @@ func checkForeign(t *rapid.T, before, after []dns.Row) {
 	}
 	if diff := cmp.Diff(theirs(before), theirs(after)); diff != "" {
 		t.Fatalf("foreign rows were touched (-before +after):\n%s", diff)
+	}
+}
+
+// checkMarks: a row that keeps its value keeps every source in its mark. Who does
+// not ask for it now may only be missing from the stream.
+func checkMarks(t *rapid.T, before, after []dns.Row) {
+	for _, b := range before {
+		for _, a := range after {
+			if b.ID != a.ID || b.Owner == nil || !a.Record.Same(b.Record) {
+				continue
+			}
+			for _, source := range b.Owner.Sources() {
+				if !slices.Contains(a.Owner.Sources(), source) {
+					t.Fatalf("%s was marked for %v and now is for %v", b.Record, b.Owner, a.Owner)
+				}
+			}
+		}
 	}
 }
 

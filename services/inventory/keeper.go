@@ -36,6 +36,7 @@ type keeper struct {
 
 	// These belong to the goroutine that calls round.
 	wanted    map[string]cabinet.Cabinet // by file, of the last round
+	heard     map[string]bool            // sources of which the last round saw everything
 	unplaced  []cabinet.Unplaced         // of the last round
 	status    map[string]status          // by file: what is there or should be
 	digests   map[string][32]byte        // by file: what we wrote or found in order
@@ -79,7 +80,9 @@ type report struct {
 // changed since the round before. It returns what has to be tried again.
 func (k *keeper) round(ctx context.Context, todo work) (again work) {
 	k.absences.begin()
+	before := k.view.Sources()
 	grouping := k.patterns.Group(k.view.Reservations())
+	k.heard = complete(before, k.view.Sources())
 	k.noteUnplaced(ctx, grouping.Unplaced)
 
 	dir, names, err := k.open(ctx, todo, grouping.Cabinets)
@@ -109,6 +112,18 @@ func (k *keeper) round(ctx context.Context, todo work) (again work) {
 	}
 	k.log.DebugContext(ctx, "looked at inventory files", "files", len(names), "all", todo.all)
 	return again
+}
+
+// complete returns the sources that were complete before the view was read and
+// are it after that: what was read has all of their reservations.
+func complete(before, after []events.SourceState) map[string]bool {
+	names := make(map[string]bool)
+	for _, s := range before {
+		if s.Complete && slices.ContainsFunc(after, func(now events.SourceState) bool { return now.Source == s.Source && now.Complete }) {
+			names[s.Source] = true
+		}
+	}
+	return names
 }
 
 // open opens the directory and lists the files to look at.
@@ -189,6 +204,9 @@ func (k *keeper) file(ctx context.Context, dir *files.Directory, name string, wa
 		if have, err = cabinet.Parse(data); err != nil {
 			return refused(fmt.Errorf("%w: %w", files.ErrForeign, err), want)
 		}
+		// A source that asks for nothing here may only be missing from the stream.
+		// The file has to go on telling that its word is needed.
+		want = want.With(nil, slices.DeleteFunc(slices.Clone(have.Sources), func(s string) bool { return k.heard[s] }))
 	}
 	return k.settle(ctx, dir, name, k.compare(name, want, have, exists), data)
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/keastream/keastream/pkg/events"
 	"github.com/keastream/keastream/pkg/events/eventstest"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 func TestKeaUpdateLeavesTheLineThere(t *testing.T) {
@@ -128,13 +127,7 @@ func TestAStreamThatIsFilledAgainChangesNothing(t *testing.T) {
 	s.awaitHosts(cab10, "us3-cab10-ru17-idrac 1", "us3-cab10-ru7-9-ilo 2")
 	written := s.log.count("INFO wrote")
 
-	js, err := jetstream.New(f.server.Connect())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := js.DeleteStream(t.Context(), events.StreamName); err != nil {
-		t.Fatal(err)
-	}
+	f.lose(t)
 	f.src = eventstest.NewSource(t, f.server.Connect(), "us3")
 	f.src.Now = f.src.Now.Add(time.Hour)
 	f.src.Put(rs[0])
@@ -269,4 +262,47 @@ func TestEverySourceOfAFileMustAgree(t *testing.T) {
 	s.awaitHosts(cab10, "us3-cab10-ru17-idrac 1", "us3-cab10-ru7-9-ilo 2")
 	s.beat(standby, time.Second, time.Hour)
 	s.awaitHosts(cab10, "us3-cab10-ru7-9-ilo 2")
+}
+
+// While a stream is filled again a source may be missing from it. The files that
+// name it go on doing so, and nothing goes without its word.
+func TestAMissingSourceIsNotForgotten(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	standby := eventstest.NewSource(t, f.server.Connect(), "standby")
+	rs := []events.Reservation{host(1, "us3-cab10-ru17-idrac"), host(2, "us3-cab10-ru7-9-ilo")}
+	f.src.Put(rs...)
+	standby.Put(rs...)
+	f.src.Beat(time.Second)
+	standby.Beat(time.Second)
+	s := start(t, f.url, f.dir, nil)
+	s.awaitHosts(cab10, "us3-cab10-ru17-idrac 1", "us3-cab10-ru7-9-ilo 2")
+	s.stop()
+
+	f.lose(t)
+	f.src = eventstest.NewSource(t, f.server.Connect(), "us3")
+	f.src.Now = f.src.Now.Add(time.Hour)
+	f.src.Put(rs...)
+	f.src.Put(host(3, "us3-cab10-ru1-bmc"))
+	f.src.Beat(time.Second)
+	s = start(t, f.url, f.dir, nil)
+	s.awaitHosts(cab10, "us3-cab10-ru17-idrac 1", "us3-cab10-ru7-9-ilo 2", "us3-cab10-ru1-bmc 3")
+	f.src.Delete(2)
+	s.awaitLog(1, "wait for the proof", cab10, "withheld=1")
+	s.beat(f.src, time.Second, 10*time.Second)
+	s.barrier(f.src, 101)
+	s.awaitHosts(cab10, "us3-cab10-ru17-idrac 1", "us3-cab10-ru7-9-ilo 2", "us3-cab10-ru1-bmc 3")
+	s.stop()
+
+	// And again with nothing else to write.
+	s = start(t, f.url, f.dir, nil)
+	s.awaitLog(1, "wait for the proof", cab10, "withheld=1")
+	s.beat(f.src, time.Second, 10*time.Second)
+	s.barrier(f.src, 102)
+	if n := s.log.count("INFO wrote", cab10); n != 0 {
+		t.Errorf("the file was written %d times", n)
+	}
+	standby = eventstest.NewSource(t, f.server.Connect(), "standby")
+	s.beat(standby, time.Second, 20*time.Second)
+	s.awaitHosts(cab10, "us3-cab10-ru17-idrac 1", "us3-cab10-ru1-bmc 3")
 }

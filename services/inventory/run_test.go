@@ -15,6 +15,7 @@ import (
 	"github.com/keastream/keastream/pkg/events"
 	"github.com/keastream/keastream/pkg/events/eventstest"
 	"github.com/keastream/keastream/services/inventory/cabinet"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 const (
@@ -35,6 +36,18 @@ func newFixture(t testing.TB) fixture {
 	t.Helper()
 	server := eventstest.Start(t)
 	return fixture{server: server, url: server.URL(), src: eventstest.NewSource(t, server.Connect(), "us3"), dir: t.TempDir()}
+}
+
+// lose deletes the stream, as a server does that loses its disk.
+func (f fixture) lose(t testing.TB) {
+	t.Helper()
+	js, err := jetstream.New(f.server.Connect())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(t.Context(), events.StreamName); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // barrier returns when the service has worked off everything that was published

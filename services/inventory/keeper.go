@@ -229,12 +229,18 @@ type verdict struct {
 	kept      []cabinet.Target // old lines that nobody asks for, without a proof
 }
 
-// compare compares what is wanted in a file with what is there.
+// compare compares what is wanted in a file with what is there. A new line
+// replaces an old one at once, but only if all witnesses are complete: while a
+// stream is filled again the old line may belong to somebody who has not come
+// back yet.
 func (k *keeper) compare(name string, want cabinet.Cabinet, have cabinet.Content, exists bool) verdict {
 	v := verdict{want: want, have: have, witnesses: k.witnesses(have.Sources)}
 	v.fresh = cabinet.Without(want.Targets, have.Targets)
 	stale := cabinet.Without(have.Targets, want.Targets)
-	unreplaced := cabinet.Unreplaced(stale, v.fresh)
+	unreplaced := stale
+	if !slices.ContainsFunc(v.witnesses, func(s string) bool { return !k.heard[s] }) {
+		unreplaced = cabinet.Unreplaced(stale, v.fresh)
+	}
 	v.removed = cabinet.Without(stale, unreplaced)
 	if exists && len(want.Targets)+len(have.Targets) == 0 {
 		// An empty file that nobody asks for needs a proof like a line: the zero

@@ -146,6 +146,42 @@ func TestAStreamThatIsFilledAgainChangesNothing(t *testing.T) {
 	}
 }
 
+// While a stream is filled again the line of somebody who has not come back yet
+// is not replaced by one that is alike.
+func TestAnIncompleteSourceReplacesNothing(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.src.Put(host(1, "us3-cab10-ru17-idrac"))
+	f.src.Beat(time.Second)
+	s := start(t, f.url, f.dir, nil)
+	s.awaitHosts(cab10, "us3-cab10-ru17-idrac 1")
+	s.stop()
+
+	f.lose(t)
+	f.src = eventstest.NewSource(t, f.server.Connect(), "us3")
+	f.src.Now = f.src.Now.Add(time.Hour)
+	f.src.Put(hostAt(2, "us3-cab10-ru17-idrac", 77))
+	f.src.BeatAs(events.Heartbeat{Complete: false, Hosts: 1})
+	s = start(t, f.url, f.dir, nil)
+	s.awaitHosts(cab10, "us3-cab10-ru17-idrac 1", "us3-cab10-ru17-idrac 77")
+	f.src.Put(host(1, "us3-cab10-ru17-idrac"))
+	s.beat(f.src, time.Second, time.Hour)
+	s.barrier(f.src, 101)
+	s.awaitHosts(cab10, "us3-cab10-ru17-idrac 1", "us3-cab10-ru17-idrac 77")
+
+	// Complete, an address is changed at once again.
+	f.src.Put(hostAt(2, "us3-cab10-ru17-idrac", 78))
+	s.awaitHosts(cab10, "us3-cab10-ru17-idrac 1", "us3-cab10-ru17-idrac 78")
+
+	// What was not replaced goes with its proof.
+	f.src.BeatAs(events.Heartbeat{Complete: false, Hosts: 1})
+	s.awaitLog(1, "DEBUG heartbeat", "complete=false")
+	f.src.Put(hostAt(2, "us3-cab10-ru17-idrac", 79))
+	s.awaitHosts(cab10, "us3-cab10-ru17-idrac 1", "us3-cab10-ru17-idrac 78", "us3-cab10-ru17-idrac 79")
+	s.beat(f.src, time.Second, 10*time.Second)
+	s.awaitHosts(cab10, "us3-cab10-ru17-idrac 1", "us3-cab10-ru17-idrac 79")
+}
+
 func TestWhatVanishedWhileDownNeedsProof(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

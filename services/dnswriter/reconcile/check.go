@@ -112,7 +112,7 @@ func (r *Reconciler) readZones(ctx context.Context, zones []string) (read, unrea
 			continue
 		}
 		read = append(read, zone)
-		r.note(ctx, nil)
+		r.note(ctx, nil, false)
 		r.mu.Lock()
 		r.cache.install(zone, rows)
 		r.seen(rows)

@@ -29,10 +29,13 @@
 //
 //   - A step that failed is never just repeated: its name is read first, and
 //     planned anew from what is there.
-//   - A name whose step was refused waits alone, up to 5 minutes. A name that
-//     failed because the server is away waits up to 15 s. When several calls in
-//     a row failed so, one worker tries on alone; when it succeeds, all names
-//     that waited for the server go on.
+//   - A name whose step was refused waits alone, up to 5 minutes, and so does one
+//     whose step ended unclear and was not taken, as reading it back has shown. A
+//     name that failed because the server could not be reached waits up to 15 s.
+//   - When several calls in a row were not answered, or several changes in a row
+//     ended unclear, one worker tries on alone, until the server can be reached
+//     and a change succeeds. All names that waited for it to be reached then go
+//     on.
 //   - A crash at any point leaves a row with our mark, which the next check
 //     judges like any other, or no row.
 package reconcile

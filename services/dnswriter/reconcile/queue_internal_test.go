@@ -152,7 +152,7 @@ func TestQueueLetsOneTryWhileTheServerIsAway(t *testing.T) {
 		for i := range away {
 			q.event(fmt.Sprint("failed", i), time.Now())
 			got := mustTake(t, q, fmt.Sprint("failed", i))
-			if nowAway := q.unanswered(); nowAway != (i == away-1) {
+			if nowAway := q.unanswered(false); nowAway != (i == away-1) {
 				t.Errorf("away is %v after %d failures", nowAway, i+1)
 			}
 			q.retry(got, true)
@@ -166,7 +166,7 @@ func TestQueueLetsOneTryWhileTheServerIsAway(t *testing.T) {
 			t.Fatal("nobody may try")
 		}
 		mustWait(t, q)
-		if !q.answered() || q.answered() {
+		if !q.answered(true, false) || q.answered(true, false) {
 			t.Error("the server is back once")
 		}
 		q.done(probe)
@@ -226,10 +226,10 @@ func TestQueueLosesNothing(t *testing.T) {
 						}
 						mu.Unlock()
 						if fails {
-							q.unanswered()
+							q.unanswered(n%4 < 2)
 							q.retry(got, n%2 == 0)
 						} else {
-							q.answered()
+							q.answered(true, true)
 							q.done(got)
 						}
 					}

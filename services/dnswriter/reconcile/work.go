@@ -69,7 +69,7 @@ func (r *Reconciler) refresh(ctx context.Context, name string) error {
 	r.mu.Unlock()
 	for _, zone := range zones {
 		rows, err := r.cfg.Provider.Lookup(ctx, zone, name)
-		r.note(ctx, err)
+		r.note(ctx, err, false)
 		if err != nil {
 			return fmt.Errorf("read %s: %w", name, err)
 		}
@@ -118,7 +118,7 @@ func (r *Reconciler) plan(name string) Changes {
 func (r *Reconciler) take(ctx context.Context, t *task, steps []Step) error {
 	for _, s := range steps {
 		err := r.apply(ctx, t, s)
-		r.note(ctx, err)
+		r.note(ctx, err, true)
 		r.metrics.change(s, err)
 		if err == nil {
 			r.logStep(ctx, s)
@@ -236,6 +236,11 @@ func (r *Reconciler) settled(ctx context.Context, t task) {
 	now := time.Now()
 	r.mu.Lock()
 	r.mended(ctx, t.name)
+	if len(r.failing) == 0 && r.queue.answered(false, true) {
+		// Changes that ended unclear were made all the same, or are not wanted
+		// any more, and there may be no other to try it with.
+		r.back(ctx)
+	}
 	due, isLate := r.late[t.name]
 	if isLate && !now.Before(due) {
 		delete(r.late, t.name)
@@ -260,33 +265,34 @@ func (r *Reconciler) failed(ctx context.Context, t task, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.suspect[t.name] = true // read it before it is tried again
-	unserved := !errors.Is(err, dns.ErrRefused) && !errors.Is(err, errUnsettled)
+	// A change that ended unclear and was not made may be the fault of the name,
+	// since the server could be read from after it. So the name waits alone.
+	unclear := errors.Is(err, dns.ErrUnclear)
+	unserved := !unclear && !errors.Is(err, dns.ErrRefused) && !errors.Is(err, errUnsettled)
 	wait := r.queue.retry(t, unserved)
 	level := slog.LevelWarn
-	if !r.fails(t.name) || unserved && r.away != nil {
+	if !r.fails(t.name) || (unserved || unclear) && r.away != nil {
 		level = slog.LevelDebug // it was said before, or is said of the server
 	}
 	r.log.Log(ctx, level, "dns change failed, trying again", "name", t.name, "err", err, "in", wait)
 }
 
-// note learns from the outcome of a call whether the server is there.
-func (r *Reconciler) note(ctx context.Context, err error) {
+// note learns from the outcome of a call, of one that changes or one that reads,
+// whether the server is there.
+func (r *Reconciler) note(ctx context.Context, err error, changes bool) {
 	if ctx.Err() != nil {
 		return // the call was cut off by us
 	}
-	answers := []error{dns.ErrExists, dns.ErrChanged, dns.ErrRefused}
-	if err == nil || slices.ContainsFunc(answers, func(known error) bool { return errors.Is(err, known) }) {
-		if r.queue.answered() {
-			r.log.InfoContext(ctx, "the dns server answers again")
-		}
-		r.mu.Lock()
-		r.away = nil
-		r.mu.Unlock()
-		return
-	}
-	nowAway := r.queue.unanswered()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	answers := []error{dns.ErrExists, dns.ErrChanged, dns.ErrRefused}
+	if err == nil || slices.ContainsFunc(answers, func(known error) bool { return errors.Is(err, known) }) {
+		if r.queue.answered(true, changes) {
+			r.back(ctx)
+		}
+		return
+	}
+	nowAway := r.queue.unanswered(errors.Is(err, dns.ErrUnclear))
 	if nowAway {
 		r.awaySince = time.Now()
 		r.log.WarnContext(ctx, "the dns server does not answer, trying on", "err", err)
@@ -294,6 +300,12 @@ func (r *Reconciler) note(ctx context.Context, err error) {
 	if nowAway || r.away != nil {
 		r.away = err
 	}
+}
+
+// back notes that the server is not away any more. The caller holds r.mu.
+func (r *Reconciler) back(ctx context.Context) {
+	r.away = nil
+	r.log.InfoContext(ctx, "the dns server answers again")
 }
 
 // logStep writes the lines that operators of the replaced system search their

@@ -175,8 +175,8 @@ func TestPagesThatFail(t *testing.T) {
 		fault           solidsim.Fault
 	}{
 		"a page in the middle":        {"dns_rr_list", "999", solidsim.Fault{Status: http.StatusBadRequest}},
-		"an end that comes too early": {"dns_rr_list", "999", solidsim.Fault{Status: http.StatusNoContent}},
-		"an empty list":               {"dns_rr_list", "999", solidsim.Fault{Status: http.StatusOK, Body: "[]"}},
+		"an end that comes too early": {"dns_rr_list", "not 0", solidsim.Fault{Status: http.StatusNoContent}},
+		"an empty list":               {"dns_rr_list", "not 0", solidsim.Fault{Status: http.StatusOK, Body: "[]"}},
 		"no rows at all":              {"dns_rr_list", "0", solidsim.Fault{Status: http.StatusNoContent}},
 		"the count":                   {"dns_rr_count", "", solidsim.Fault{Status: http.StatusBadRequest}},
 		"a larger count":              {"dns_rr_count", "", solidsim.Fault{Status: http.StatusOK, Body: `[{"errno":"0","total":"1201"}]`}},
@@ -188,13 +188,17 @@ func TestPagesThatFail(t *testing.T) {
 			sim, s := scope(t)
 			fill(t, sim, 1200)
 			sim.SetFaults(func(_ context.Context, c solidsim.Call) solidsim.Fault {
-				if c.Service == test.service && c.Params["offset"] == test.offset {
+				offset := c.Params["offset"]
+				if c.Service == test.service && (offset == test.offset || test.offset == "not 0" && offset != "0") {
 					return test.fault
 				}
 				return solidsim.Fault{}
 			})
 			if rows, err := s.Records(t.Context(), site); err == nil || len(rows) > 0 {
 				t.Errorf("%d rows, error %v", len(rows), err)
+			}
+			if n := sim.Calls().Total; n > 100 {
+				t.Errorf("%d calls were made", n)
 			}
 		})
 	}
@@ -225,7 +229,11 @@ func TestZoneThatMoves(t *testing.T) {
 			sim, s := scope(t)
 			fill(t, sim, 1500)
 			var moved atomic.Bool
+			var readings atomic.Int64
 			sim.SetFaults(func(_ context.Context, c solidsim.Call) solidsim.Fault {
+				if c.Service == "dns_rr_list" && c.Params["offset"] == "0" {
+					readings.Add(1)
+				}
 				if c.Service == "dns_rr_list" && c.Params["offset"] == "999" && !moved.Swap(true) {
 					test.move(t, sim)
 				}
@@ -234,6 +242,9 @@ func TestZoneThatMoves(t *testing.T) {
 			rows, err := s.Records(t.Context(), site)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if n := readings.Load(); n != 1 {
+				t.Errorf("the zone was read %d times", n)
 			}
 			names := make(map[string]int)
 			for _, row := range rows {
@@ -248,19 +259,60 @@ func TestZoneThatMoves(t *testing.T) {
 	}
 }
 
+// However often rows go, and however many, the zone is read in one go.
 func TestZoneThatNeverHoldsStill(t *testing.T) {
 	t.Parallel()
-	sim, s := scope(t)
+	const n, pages = 4500, 5
+	for _, each := range []int{1, 7, 150} {
+		t.Run(fmt.Sprint(each, " rows go with each page"), func(t *testing.T) {
+			t.Parallel()
+			sim, s := scope(t)
+			fill(t, sim, n)
+			var gone atomic.Int64
+			sim.SetFaults(func(_ context.Context, c solidsim.Call) solidsim.Fault {
+				if c.Service == "dns_rr_list" && c.Params["offset"] != "0" {
+					for range each {
+						i := gone.Add(1)
+						remove(t, sim, solidsim.Record{Name: fmt.Sprintf("h%d.site.com", i), Type: "A", Value: fmt.Sprintf("10.1.%d.%d", i/250, i%250)})
+					}
+				}
+				return solidsim.Fault{}
+			})
+			rows, err := s.Records(t.Context(), site)
+			if err != nil {
+				t.Fatal(err)
+			}
+			names := make(map[string]int)
+			for _, row := range rows {
+				names[row.Name]++
+			}
+			for i := gone.Load() + 1; i < n; i++ {
+				if name := fmt.Sprintf("h%d.site.com", i); names[name] != 1 {
+					t.Fatalf("%s is there %d times", name, names[name])
+				}
+			}
+			calls := sim.Calls().ByService
+			if lists, counts := calls["GET dns_rr_list"], calls["GET dns_rr_count"]; lists > 4*pages || counts > 2 {
+				t.Errorf("%d calls for pages and %d counts", lists, counts)
+			}
+		})
+	}
+}
+
+// A list that is not the one that was asked for is not read for ever.
+func TestListWithoutEnd(t *testing.T) {
+	t.Parallel()
+	sim := start(t)
 	fill(t, sim, 1200)
-	var next atomic.Int64
-	sim.SetFaults(func(_ context.Context, c solidsim.Call) solidsim.Fault {
-		if c.Service == "dns_rr_list" && c.Params["offset"] == "999" {
-			i := next.Add(1)
-			remove(t, sim, solidsim.Record{Name: fmt.Sprintf("h%d.site.com", i), Type: "A", Value: fmt.Sprintf("10.1.0.%d", i)})
+	to := target(t, sim)
+	client := before(t, sim, &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(to)
+		if query := r.Out.URL.Query(); query.Get("offset") != "" {
+			query.Set("offset", "0")
+			r.Out.URL.RawQuery = query.Encode()
 		}
-		return solidsim.Fault{}
-	})
-	rows, err := s.Records(t.Context(), site)
+	}})
+	rows, err := client.Scope("internal", solidsim.InternalServer, []string{site}).Records(t.Context(), site)
 	if err == nil || len(rows) > 0 || errors.Is(err, dns.ErrUnclear) {
 		t.Errorf("%d rows, error %v", len(rows), err)
 	}

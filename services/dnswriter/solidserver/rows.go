@@ -63,8 +63,8 @@ var errMoved = errors.New("rows came or went while they were read")
 // allRows returns every row of a set, of the types that we know, or an error.
 //
 // A list that ends early would make records look as if they were not there. So
-// the rows are counted first, and a list with fewer is not taken. Rows that are
-// added meanwhile do no harm: they get higher ids and come at the end.
+// the rows are counted first, and a list with fewer is not taken, unless a second
+// count tells that rows went meanwhile.
 func (s *Scope) allRows(ctx context.Context, of rowSet) ([]dns.Row, error) {
 	clause, err := of.clause(s.server)
 	if err != nil {
@@ -77,7 +77,9 @@ func (s *Scope) allRows(ctx context.Context, of rowSet) ([]dns.Row, error) {
 		}
 		rows, n, err := s.pages(ctx, of, clause)
 		if err == nil && n < total {
-			err = fmt.Errorf("%w: %d were counted, %d were listed", errMoved, total, n)
+			if total, err = s.count(ctx, clause); err == nil && n < total {
+				err = fmt.Errorf("%w: %d were counted, %d were listed", errMoved, total, n)
+			}
 		}
 		if err == nil {
 			return rows, nil
@@ -116,41 +118,111 @@ func (s *Scope) count(ctx context.Context, clause string) (int, error) {
 	return total, nil
 }
 
+// maxIdlePages is how many pages in a row may have nothing new. A few do at the
+// end of a list; more do only while rows go by the hundred, or at a server that
+// does not do as it is asked.
+const maxIdlePages = 20
+
 // pages reads page after page and returns the rows of the types that we know,
 // and the number of all.
 //
-// A page may be shorter than was asked for and is no sign of the end. Each page
-// begins with the last row of the one before: if it is another one, then a row
-// was deleted before it, and one would have been passed over.
+// A page may be shorter than was asked for and is no sign of the end: that is one
+// with nothing new that is also shorter than others were. Rows that are added meanwhile do no harm:
+// they get higher ids and come at the end. But when a row goes, all that follow
+// move forward. So a page begins with a row of those before it. If it does not,
+// rows may have been passed over: the reading goes back until it does, and goes on
+// with pages that have more in common, so that as many rows may go the next time.
 func (s *Scope) pages(ctx context.Context, of rowSet, clause string) (rows []dns.Row, n int, err error) {
-	seen := make(map[cell]struct{})
-	var last cell
-	for {
-		page, err := s.page(ctx, clause, max(0, n-1), 0)
+	l := list{of: of, seen: make(map[cell]struct{})}
+	offset, common, longest := 0, 1, 1
+	for idle := 0; idle <= maxIdlePages; idle++ {
+		page, err := s.page(ctx, clause, offset, 0)
 		if err != nil {
 			return nil, 0, err
 		}
-		if n > 0 {
-			if len(page) == 0 || page[0].ID != last {
-				return nil, 0, errMoved
-			}
-			page = page[1:]
+		if offset > 0 && (len(page) == 0 || !l.has(page[0])) {
+			l.moved = true
+			common = min(2*common, pageSize/2)
+			offset = max(0, offset-common)
+			continue
 		}
-		if len(page) == 0 {
-			return rows, n, nil
+		longest = max(longest, len(page))
+		fresh, err := l.add(page, offset)
+		switch {
+		case err != nil:
+			return nil, 0, err
+		case fresh > 0:
+			idle = 0
+			offset += len(page) - max(1, min(common, len(page)/2))
+		case len(page) > 1 && len(page) >= longest:
+			offset += len(page) - 1
+		default:
+			return l.whole(), len(l.seen), nil
 		}
-		for _, r := range page {
-			if _, twice := seen[r.ID]; twice {
-				return nil, 0, fmt.Errorf("%w: row %s was listed twice", errMoved, show(string(r.ID.text)))
-			}
-			seen[r.ID] = struct{}{}
-			if row, known := r.row(of); known {
-				rows = append(rows, row)
-			}
-		}
-		n += len(page)
-		last = page[len(page)-1].ID
 	}
+	return nil, 0, fmt.Errorf("%w: %d calls for what follows row %d told nothing new", errMoved, maxIdlePages, len(l.seen))
+}
+
+// list is a list of rows that is read page by page.
+type list struct {
+	of    rowSet
+	seen  map[cell]struct{} // ids of all rows
+	rows  []dns.Row         // of the types that we know
+	moved bool              // rows went while it was read
+}
+
+func (l *list) has(r rrRow) bool {
+	_, ok := l.seen[r.ID]
+	return ok
+}
+
+// add takes in a page that was read from offset on, and returns how many of its
+// rows are new: the last ones.
+func (l *list) add(page []rrRow, offset int) (fresh int, err error) {
+	known := len(l.seen)
+	for _, r := range page {
+		if l.has(r) {
+			// So it stands where it was, behind fewer rows than are known.
+			if fresh > 0 || offset >= known {
+				return 0, fmt.Errorf("%w: row %s was listed twice", errMoved, show(string(r.ID.text)))
+			}
+			continue
+		}
+		fresh++
+		l.seen[r.ID] = struct{}{}
+		if row, known := r.row(l.of); known {
+			l.rows = append(l.rows, row)
+		}
+	}
+	return fresh, nil
+}
+
+// whole returns the rows. One that was deleted and created anew while the list
+// was read is in it under both ids: of rows for the same record the last one
+// stays. Rows on their way out are left as they are.
+func (l *list) whole() []dns.Row {
+	if !l.moved {
+		return l.rows
+	}
+	type key struct {
+		zone, name string
+		rtype      dns.Type
+		value      string
+	}
+	keyOf := func(r dns.Row) key { return key{r.Zone, r.Name, r.Type, r.Value} }
+	last := make(map[key]int)
+	for i, row := range l.rows {
+		if !row.Deleting {
+			last[keyOf(row)] = i
+		}
+	}
+	var rows []dns.Row
+	for i, row := range l.rows {
+		if row.Deleting || last[keyOf(row)] == i {
+			rows = append(rows, row)
+		}
+	}
+	return rows
 }
 
 // page reads up to pageSize rows, from offset on. The first attempt waits for

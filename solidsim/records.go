@@ -76,3 +76,25 @@ func (s *Sim) Remove(server string, r Record) error {
 	}
 	return nil
 }
+
+// Double stores the record with this name, type and value a second time, under
+// another id. The API refuses that, but nothing tells that no appliance has such
+// rows, after a resynchronisation say. It fails if there is no such record.
+func (s *Sim) Double(server string, r Record) error {
+	target, err := s.store.readTarget(params{"dns_name": server, "rr_name": r.Name, "rr_type": r.Type, "value1": r.Value})
+	if err == nil {
+		err = target.canonical(target.rtype)
+	}
+	if err != nil {
+		return fmt.Errorf("double %s %s: %w", r.Name, r.Type, err)
+	}
+	s.store.mu.Lock()
+	defer s.store.mu.Unlock()
+	row, err := s.store.single(&target)
+	if err != nil {
+		return fmt.Errorf("double %s %s: %w", r.Name, r.Type, err)
+	}
+	again := *row
+	s.store.insert(&again)
+	return nil
+}

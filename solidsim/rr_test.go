@@ -277,6 +277,18 @@ func TestByHand(t *testing.T) {
 	if got := sim.Records(solidsim.ExternalServer); got != nil {
 		t.Errorf("records: %v", got)
 	}
+	if err := sim.Double(solidsim.ExternalServer, record); err == nil {
+		t.Error("doubled what is not there")
+	}
+	if err := sim.Add(solidsim.ExternalServer, record); err != nil {
+		t.Fatal(err)
+	}
+	if err := sim.Double(solidsim.ExternalServer, record); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]solidsim.Record{record, record}, sim.Records(solidsim.ExternalServer)); diff != "" {
+		t.Error(diff)
+	}
 	if got := sim.Calls(); got.Total != 0 || got.Changes != 0 {
 		t.Errorf("counted as calls: %+v", got)
 	}

@@ -149,8 +149,10 @@ func (st *store) edit(old *rr, c *rrChange) (answer, error) {
 	}
 	edited.classParams = old.classParams.merged(c.classParams, c.classRemoved)
 	c.apply(&edited)
-	if err := st.admissible(&edited); err != nil {
-		return answer{}, err
+	if edited.values != old.values {
+		if err := st.admissible(&edited); err != nil {
+			return answer{}, err
+		}
 	}
 	st.replace(&edited)
 	return done(http.StatusOK, edited.id), nil

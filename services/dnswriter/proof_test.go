@@ -132,3 +132,22 @@ func TestCorrectionForgetsNoSource(t *testing.T) {
 		return len(w.values("a")) == 0
 	})
 }
+
+// Two equal rows of ours are one too many.
+func TestDoubledRowIsRemoved(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.src.Put(host(1, "a", "192.0.2.1"))
+	w.src.Beat(time.Second)
+	s := w.start("--once")
+	s.wait()
+	if err := w.sim.Double(solidsim.InternalServer, w.sim.Records(solidsim.InternalServer)[0]); err != nil {
+		t.Fatal(err)
+	}
+	w.src.Put(host(1, "a", "192.0.2.1"))
+	s = w.start("--ttl", "300")
+	w.beating("one of them is removed", func() bool { return len(w.values("a")) == 1 })
+	s.quiet()
+	w.awaitRecord("a", "192.0.2.1")
+	s.metric(`keastream_parked_names{reason="failing",scope="internal"} 0`)
+}

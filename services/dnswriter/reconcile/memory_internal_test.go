@@ -125,7 +125,11 @@ func (m *memory) Update(ctx context.Context, row dns.Row, rec dns.Record, owner 
 
 func (m *memory) Delete(ctx context.Context, row dns.Row) error {
 	return m.call(ctx, "delete", row.Name, func() error {
-		if i := m.ours(row); i >= 0 {
+		i := m.ours(row)
+		switch {
+		case i >= 0 && m.rows[i].ID != row.ID:
+			return dns.ErrChanged
+		case i >= 0:
 			m.rows = slices.Delete(m.rows, i, i+1)
 		}
 		return nil
@@ -137,7 +141,13 @@ func (m *memory) find(f func(dns.Row) bool) []dns.Row {
 }
 
 func (m *memory) ours(row dns.Row) int {
-	return slices.IndexFunc(m.rows, func(r dns.Row) bool { return r.Record.Same(row.Record) && r.Owner != nil })
+	first := -1
+	for i, r := range m.rows {
+		if r.Record.Same(row.Record) && r.Owner != nil && (first < 0 || r.ID == row.ID) {
+			first = i
+		}
+	}
+	return first
 }
 
 func (m *memory) add(zone string, rec dns.Record, owner *dns.Owner) string {

@@ -39,7 +39,8 @@ type Provider interface {
 	// any more as given, or not ours. Doing it twice is the same as once.
 	Update(ctx context.Context, row dns.Row, rec dns.Record, owner dns.Owner) error
 
-	// Delete removes our row. A row that is gone already is a success.
-	// dns.ErrChanged means that what is there now is not ours.
+	// Delete removes our row, the one with its id. A row that is gone already is
+	// a success. dns.ErrChanged means that what is there now is not ours, or is
+	// an equal row with another id.
 	Delete(ctx context.Context, row dns.Row) error
 }

@@ -256,6 +256,10 @@ func TestIDsThatChange(t *testing.T) {
 		t.Errorf("update after the id changed: %v", err)
 	}
 	row.Value = "10.0.0.2"
+	if err := s.Delete(t.Context(), row); !errors.Is(err, dns.ErrChanged) {
+		t.Errorf("delete after the id changed: %v", err)
+	}
+	row = lookup(t, s, host)[0]
 	churn(false)
 	if err := s.Delete(t.Context(), row); err != nil {
 		t.Errorf("delete of what another has just deleted: %v", err)

@@ -134,8 +134,9 @@ func (s *Scope) whyNotUpdated(ctx context.Context, row dns.Row, rec dns.Record, 
 }
 
 // Delete deletes a row. A row that is gone, or has another value by now, is no
-// error: there is nothing left to delete. A row that is not ours any more stays
-// and is dns.ErrChanged.
+// error: there is nothing left to delete. The error is dns.ErrChanged if the row
+// is not ours any more or has got another id: it may be the other one of two
+// equal rows, which is to stay.
 func (s *Scope) Delete(ctx context.Context, row dns.Row) (err error) {
 	defer s.wrap(&err, row.Zone, "delete %s", row.Record)
 	leave, err := s.client.enter(ctx)
@@ -150,20 +151,20 @@ func (s *Scope) Delete(ctx context.Context, row dns.Row) (err error) {
 	if err != nil {
 		return err
 	}
-	current, err := ours(rows, row)
+	err = unmoved(rows, row)
 	if errors.Is(err, errGone) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	_, err = s.client.write(ctx, http.MethodDelete, "dns_rr_delete", url.Values{"rr_id": {current.ID}})
+	_, err = s.client.write(ctx, http.MethodDelete, "dns_rr_delete", url.Values{"rr_id": {row.ID}})
 	if !errors.Is(err, dns.ErrRefused) {
 		return err
 	}
 	// Somebody else may have been faster.
 	if rows, readErr := s.at(ctx, row.Zone, row.Name, 0); readErr == nil {
-		if moved := unmoved(rows, current); moved != nil {
+		if moved := unmoved(rows, row); moved != nil {
 			err = moved
 		}
 	}
@@ -176,7 +177,8 @@ func (s *Scope) Delete(ctx context.Context, row dns.Row) (err error) {
 // errGone is the dns.ErrChanged of a row that does not exist.
 var errGone = fmt.Errorf("%w: it is gone", dns.ErrChanged)
 
-// ours finds the row, with its id of this moment, among the rows of its name.
+// ours finds the row, with its id of this moment, among the rows of its name. If
+// there are several for the record, all of them have to be ours.
 func ours(rows []dns.Row, row dns.Row) (dns.Row, error) {
 	var found []dns.Row
 	for _, r := range rows {
@@ -189,12 +191,11 @@ func ours(rows []dns.Row, row dns.Row) (dns.Row, error) {
 		return dns.Row{}, fmt.Errorf("%w: a row of that name cannot be read", dns.ErrChanged)
 	case len(found) == 0:
 		return dns.Row{}, errGone
-	case len(found) > 1:
-		return dns.Row{}, fmt.Errorf("%w: it is there %d times", dns.ErrChanged, len(found))
-	case found[0].Owner == nil:
-		return dns.Row{}, fmt.Errorf("%w: it is not ours any more", dns.ErrChanged)
+	case slices.ContainsFunc(found, func(r dns.Row) bool { return r.Owner == nil }):
+		return dns.Row{}, fmt.Errorf("%w: it is there %d times, and not all are ours", dns.ErrChanged, len(found))
 	}
-	return found[0], nil
+	at := slices.IndexFunc(found, func(r dns.Row) bool { return r.ID == row.ID })
+	return found[max(0, at)], nil
 }
 
 // unmoved returns an error unless the row is still there under the id that it

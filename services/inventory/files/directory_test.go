@@ -343,13 +343,22 @@ func TestACrashLeavesOldOrNew(t *testing.T) {
 
 func TestWriteRefusesWhatCouldNotBeReadAgain(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	d := open(t, dir)
-	const name = "us3-cab10-discovery.yml"
-	if changed, err := d.Write(name, content(strings.Repeat("x", files.MaxSize), "1")); err == nil || changed {
-		t.Errorf("Write = %t, %v", changed, err)
-	}
-	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
-		t.Errorf("there is %v, %v", entries, err)
+	path := t.TempDir()
+	d := open(t, path)
+	for _, before := range [][]byte{nil, content("a", "10:00")} {
+		if before != nil {
+			mustWrite(t, d, name, before, true)
+		}
+		for what, data := range map[string][]byte{
+			"too large":         content(strings.Repeat("x", files.MaxSize), "1"),
+			"not ours any more": []byte("whose\n"),
+		} {
+			if changed, err := d.Write(name, data); err == nil || changed || errors.Is(err, files.ErrForeign) {
+				t.Errorf("Write of what is %s: %t, %v", what, changed, err)
+			}
+		}
+		if after, err := d.Read(name); !bytes.Equal(after, before) {
+			t.Errorf("the file holds %q, %v", after, err)
+		}
 	}
 }

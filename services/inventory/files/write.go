@@ -17,7 +17,8 @@ var leftoverPattern = regexp.MustCompile(`^\.[a-z0-9_-]+-discovery\.yml\.[A-Z2-7
 
 // Write makes name hold data and returns whether it had to: if the file is there
 // with the same content it is not touched. The error is [ErrForeign] if what is
-// there is not ours.
+// there is not ours. Data that is larger than [MaxSize] or would not be known as
+// ours is refused with another error: nobody could change the file again.
 //
 // When Write returns without an error the new file is on disk. A crash in it
 // leaves the old file, or the new one, and perhaps a hidden file for
@@ -28,7 +29,6 @@ func (d *Directory) Write(name string, data []byte) (changed bool, err error) {
 		return false, fmt.Errorf("write %q: %w", name, ErrName)
 	}
 	if len(data) > MaxSize {
-		// It could never be read again, and so not be changed.
 		return false, fmt.Errorf("write %s: it would be larger than %d bytes", name, MaxSize)
 	}
 	old, err := d.own(name)
@@ -38,6 +38,9 @@ func (d *Directory) Write(name string, data []byte) (changed bool, err error) {
 		return false, fmt.Errorf("write %s: %w", name, err)
 	case d.cfg.Same(old, data):
 		return false, nil
+	}
+	if err := d.cfg.Ours(data); err != nil {
+		return false, fmt.Errorf("write %s: it would not be known as ours: %w", name, err)
 	}
 	if err := d.replace(name, data); err != nil {
 		return false, fmt.Errorf("write %s: %w", name, err)

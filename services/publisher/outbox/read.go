@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -60,50 +61,59 @@ type Query struct {
 //
 // When Read returns an error the rows may have ended early, and what use made of
 // them is worth nothing.
-func Read(ctx context.Context, conn *pgx.Conn, q Query, use func(rd Reading, rows iter.Seq[events.Reservation])) (Reading, error) {
-	rd := Reading{All: q.All || q.Direct}
-	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	err := pgx.BeginTxFunc(ctx, conn, options, func(tx pgx.Tx) error {
-		// now() is the time of BEGIN, which lies before the snapshot that the first
-		// statement takes: what had committed by then is in the snapshot.
-		if err := tx.QueryRow(ctx, `SELECT now()`).Scan(&rd.At); err != nil {
-			return fmt.Errorf("read the time: %w", err)
-		}
-		if !q.Direct {
-			if err := rd.readMarks(ctx, tx, q); err != nil {
-				return fmt.Errorf("read marks: %w", err)
-			}
-		}
-		var err error
-		use(rd, func(yield func(events.Reservation) bool) { err = rd.readHosts(ctx, tx, q, yield) })
+func Read(ctx context.Context, conn *pgx.Conn, q Query, use func(rd Reading, rows iter.Seq[events.Reservation])) (rd Reading, err error) {
+	rd.All = q.All || q.Direct
+	defer func() {
 		if err != nil {
-			return fmt.Errorf("read reservations: %w", err)
+			rd, err = Reading{}, errors.Join(err, rollback(ctx, conn))
 		}
-		return nil
-	})
-	if err != nil {
-		return Reading{}, err
+	}()
+	if err := rd.begin(ctx, conn, q); err != nil {
+		return rd, fmt.Errorf("read marks: %w", err)
 	}
-	return rd, nil
+	use(rd, func(yield func(events.Reservation) bool) { err = rd.readHosts(ctx, conn, q, yield) })
+	if err != nil {
+		return rd, fmt.Errorf("read reservations: %w", err)
+	}
+	_, err = conn.Exec(ctx, "commit")
+	return rd, err
 }
 
-func (rd *Reading) readMarks(ctx context.Context, tx pgx.Tx, q Query) error {
-	var limit *int // NULL: all
-	if !q.All {
-		limit = new(q.Limit + 1)
+// begin begins the transaction and reads the time and the marks, on one way to
+// the server and back: an event waits for all of them.
+func (rd *Reading) begin(ctx context.Context, conn *pgx.Conn, q Query) error {
+	var batch pgx.Batch
+	batch.Queue(`begin isolation level repeatable read read only`)
+	// now() is the time of BEGIN, which lies before the snapshot that the first
+	// statement takes: what had committed by then is in the snapshot.
+	batch.Queue(`SELECT now()`).QueryRow(func(row pgx.Row) error { return row.Scan(&rd.At) })
+	if !q.Direct {
+		var limit *int // NULL: all
+		if !q.All {
+			limit = new(q.Limit + 1)
+		}
+		batch.Queue(`SELECT seq, host_id::bigint, created_at FROM keastream.outbox ORDER BY seq LIMIT $1`, limit).
+			Query(func(rows pgx.Rows) (err error) {
+				rd.Marks, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Mark])
+				return err
+			})
 	}
-	rows, err := tx.Query(ctx, `SELECT seq, host_id::bigint, created_at FROM keastream.outbox ORDER BY seq LIMIT $1`, limit)
-	if err != nil {
+	if err := conn.SendBatch(ctx, &batch).Close(); err != nil {
 		return err
 	}
-	rd.Marks, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Mark])
-	if err != nil {
-		return err
-	}
-	if limit != nil && len(rd.Marks) > q.Limit {
+	if !q.All && len(rd.Marks) > q.Limit {
 		rd.Marks, rd.More = rd.Marks[:q.Limit], true
 	}
 	return nil
+}
+
+// rollback leaves the session outside of a transaction, if there is one still.
+func rollback(ctx context.Context, conn *pgx.Conn) error {
+	if conn.IsClosed() || conn.PgConn().TxStatus() == 'I' {
+		return nil
+	}
+	_, err := conn.Exec(ctx, "rollback")
+	return err
 }
 
 // wanted returns the rows that the marks name, nil if all rows are wanted. some
@@ -126,7 +136,7 @@ func (rd *Reading) wanted() (ids []int64, some bool) {
 }
 
 // readHosts yields the wanted rows until yield has enough.
-func (rd *Reading) readHosts(ctx context.Context, tx pgx.Tx, q Query, yield func(events.Reservation) bool) error {
+func (rd *Reading) readHosts(ctx context.Context, conn *pgx.Conn, q Query, yield func(events.Reservation) bool) error {
 	ids, some := rd.wanted()
 	if !rd.All && (len(ids) == 0 || !some) {
 		return nil
@@ -135,7 +145,7 @@ func (rd *Reading) readHosts(ctx context.Context, tx pgx.Tx, q Query, yield func
 	if q.Direct {
 		sql, args = snapshotSQL, nil
 	}
-	rows, err := tx.Query(ctx, sql, args...)
+	rows, err := conn.Query(ctx, sql, args...)
 	if err != nil {
 		return err
 	}

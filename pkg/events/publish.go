@@ -151,9 +151,12 @@ func chunks(messages []message) func(yield func([]message) bool) {
 // one, which finds out what is stored.
 func (s *Stream) putChunk(ctx context.Context, messages []message) error {
 	if len(messages) >= batchMin {
-		if err := s.putBatch(ctx, messages); err == nil {
+		err := s.putBatch(ctx, messages)
+		if err == nil {
 			return nil
 		}
+		s.statistics.failed(err)
+		s.statistics.retries.Add(uint64(len(messages)))
 	}
 	refusals := make([]error, len(messages))
 	p := pool.New().WithContext(ctx).WithMaxGoroutines(window).WithCancelOnError().WithFirstError()
@@ -222,10 +225,12 @@ func (s *Stream) put(ctx context.Context, m message) (uint64, error) {
 		if err == nil {
 			return seq, nil
 		}
+		s.statistics.failed(err)
 		if apiErr, ok := errors.AsType[*jetstream.APIError](err); ok && !wrongExpectation(apiErr) {
 			return 0, fmt.Errorf("publish %s: %w", m.subject, err)
 		}
 
+		s.statistics.readBacks.Add(1)
 		last, readErr := s.last(ctx, m.subject)
 		switch {
 		case errors.Is(readErr, jetstream.ErrMsgNotFound) && (m.mayAge || m.expect == 0):
@@ -252,6 +257,7 @@ func (s *Stream) put(ctx context.Context, m message) (uint64, error) {
 		case <-ctx.Done():
 			return 0, fmt.Errorf("publish %s: %w: %w", m.subject, ErrUnclear, err)
 		case <-time.After(wait):
+			s.statistics.retries.Add(1)
 		}
 	}
 }

@@ -69,6 +69,39 @@ func TestPublishStoresInBatchesAndSingly(t *testing.T) {
 	}
 }
 
+// Each kind of trouble is counted, and a plain publication is not.
+func TestStatistics(t *testing.T) {
+	t.Parallel()
+	srv := eventstest.Start(t)
+	var counted events.Statistics
+	s := openStream(t, srv.Connect(), events.StreamConfig{Statistics: &counted})
+	pub := events.Publication{Change: change(events.Insert, 1, "a")}
+	publish := func() error { _, err := s.Publish(t.Context(), []events.Publication{pub}); return err }
+	expect := func(when string, refused, unclear, readBacks uint64) {
+		t.Helper()
+		if counted.Refused() != refused || counted.Unclear() < unclear || counted.ReadBacks() < readBacks || counted.Retries() > 0 && unclear == 0 {
+			t.Errorf("%s: %d refused, %d unclear, %d read back, %d retries; want %d, %d, %d", when,
+				counted.Refused(), counted.Unclear(), counted.ReadBacks(), counted.Retries(), refused, unclear, readBacks)
+		}
+	}
+	if err := publish(); err != nil {
+		t.Fatal(err)
+	}
+	expect("after a plain publication", 0, 0, 0)
+	if err := publish(); err != nil { // as if the answer to the first had been lost
+		t.Fatal(err)
+	}
+	expect("after a repeated one", 1, 0, 1)
+	srv.Stop()
+	if err := publish(); !errors.Is(err, events.ErrUnclear) {
+		t.Fatalf("without a server Publish gives %v, want ErrUnclear", err)
+	}
+	expect("without a server", 1, 1, 2)
+	if counted.Retries() == 0 {
+		t.Error("no attempt after the first was counted")
+	}
+}
+
 // A message whose acknowledgement was lost is found by reading back.
 func TestPublishAgainWhatWasStored(t *testing.T) {
 	t.Parallel()

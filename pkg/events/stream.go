@@ -26,6 +26,9 @@ type StreamConfig struct {
 	// consumer that replays at start does not depend on it; one that keeps a
 	// position must not be away for longer.
 	TombstoneTTL time.Duration
+	// Statistics counts what happens while publishing; nil means that nobody
+	// wants to know.
+	Statistics *Statistics
 }
 
 const (
@@ -42,6 +45,7 @@ type Stream struct {
 	stream       jetstream.Stream
 	created      time.Time
 	tombstoneTTL time.Duration
+	statistics   *Statistics
 }
 
 // OpenStream creates the stream, or checks the one that is there. It needs a
@@ -75,9 +79,12 @@ func FindStream(ctx context.Context, conn *nats.Conn, cfg StreamConfig) (*Stream
 	if err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", StreamName, err)
 	}
-	s := &Stream{conn: conn, js: js, tombstoneTTL: cfg.TombstoneTTL}
+	s := &Stream{conn: conn, js: js, tombstoneTTL: cfg.TombstoneTTL, statistics: cfg.Statistics}
 	if s.tombstoneTTL == 0 {
 		s.tombstoneTTL = defaultTombstoneTTL
+	}
+	if s.statistics == nil {
+		s.statistics = new(Statistics)
 	}
 	s.stream, err = js.Stream(ctx, StreamName)
 	if err != nil {

@@ -80,13 +80,16 @@ func (v *runVerb) Run(ctx context.Context, d *daemon.Daemon, c *cli) error {
 	}
 	defer conn.Close()
 
+	metrics := relay.NewMetrics(d.Metrics)
 	r := &relay.Relay{
 		Connect: c.Database.connect,
 		NATS:    conn,
-		Stream:  events.StreamConfig{Replicas: v.Replicas, MaxBytes: v.MaxBytes, TombstoneTTL: v.TombstoneTTL},
-		Source:  v.Source, Channel: v.Channel, Poll: v.Poll, Resync: v.Resync, Once: v.Once,
+		Stream: events.StreamConfig{
+			Replicas: v.Replicas, MaxBytes: v.MaxBytes, TombstoneTTL: v.TombstoneTTL, Statistics: metrics.Publishing,
+		},
+		Source: v.Source, Channel: v.Channel, Poll: v.Poll, Resync: v.Resync, Once: v.Once,
 		AcceptDatabase: v.AcceptDatabase, WithoutOutbox: v.Outbox == "none", CompareNow: compareNow,
-		Log: d.Log, Metrics: relay.NewMetrics(d.Metrics),
+		Log: d.Log, Metrics: metrics,
 		Alive: d.Progress("relay", time.Minute).Beat,
 		Phase: d.Status,
 	}

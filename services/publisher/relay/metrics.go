@@ -12,12 +12,16 @@ import (
 // Metrics are what a relay measures. It is made once per process.
 type Metrics struct {
 	Active, Complete prometheus.Gauge
+	// Publishing is for the Statistics of Relay.Stream: one for all streams that
+	// the relay opens in its life.
+	Publishing *events.Statistics
 
 	withoutOutbox     prometheus.Gauge
 	reservations      prometheus.Gauge
 	refused           prometheus.Gauge
 	heartbeat         prometheus.Gauge
 	marks             prometheus.Gauge
+	oldestMark        prometheus.Gauge
 	publishedTotal    *prometheus.CounterVec
 	commitToStored    prometheus.Histogram
 	comparisons       prometheus.Counter
@@ -30,14 +34,21 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	gauge := func(name, help string) prometheus.Gauge {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "keastream_publisher_" + name, Help: help})
 	}
+	publishing := new(events.Statistics)
+	counted := func(name, help string, count func() uint64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "keastream_publisher_" + name, Help: help},
+			func() float64 { return float64(count()) })
+	}
 	m := &Metrics{
+		Publishing:    publishing,
 		Active:        gauge("active", "1 while this publisher is the active one of its database."),
 		Complete:      gauge("complete", "1 while the stream is known to hold every reservation."),
 		withoutOutbox: gauge("without_outbox", "1 while this publisher works without the outbox, so that changes may be a minute late."),
 		reservations:  gauge("reservations", "Live reservations in the stream."),
 		refused:       gauge("refused", "Reservations that the stream refused and that are not in it."),
 		heartbeat:     gauge("heartbeat_timestamp_seconds", "Time of the last heartbeat that was stored."),
-		marks:         gauge("marks", "Marks in the last reading of the outbox."),
+		marks:         gauge("marks", "Marks in the last reading of the outbox that was dealt with."),
+		oldestMark:    gauge("oldest_mark_seconds", "Age of the oldest of those marks when they were read; 0 if there was none."),
 		publishedTotal: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "keastream_publisher_published_total", Help: "Events stored in the stream, by operation.",
 		}, []string{"operation"}),
@@ -58,8 +69,12 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "keastream_publisher_comparison_differences_total", Help: "Events that comparisons published.",
 		}),
 	}
-	reg.MustRegister(m.Active, m.Complete, m.withoutOutbox, m.reservations, m.refused, m.heartbeat, m.marks, m.publishedTotal,
-		m.commitToStored, m.comparisons, m.comparisonSeconds, m.differences)
+	reg.MustRegister(m.Active, m.Complete, m.withoutOutbox, m.reservations, m.refused, m.heartbeat, m.marks, m.oldestMark, m.publishedTotal,
+		m.commitToStored, m.comparisons, m.comparisonSeconds, m.differences,
+		counted("publish_refused_expectations_total", "Attempts to store an event that the server refused because another message than the expected one was there.", publishing.Refused),
+		counted("publish_unclear_total", "Attempts to store an event that were not answered.", publishing.Unclear),
+		counted("publish_read_backs_total", "Readings of what an attempt to store an event had led to.", publishing.ReadBacks),
+		counted("publish_retries_total", "Attempts to store an event after the first one.", publishing.Retries))
 	for _, op := range []events.Operation{events.Insert, events.Update, events.Delete, events.Snapshot} {
 		m.publishedTotal.WithLabelValues(string(op))
 	}
@@ -73,7 +88,14 @@ func (m *Metrics) mode(outbox bool) {
 	}
 }
 
-func (m *Metrics) round(rd outbox.Reading) { m.marks.Set(float64(len(rd.Marks))) }
+func (m *Metrics) round(rd outbox.Reading) {
+	m.marks.Set(float64(len(rd.Marks)))
+	var age time.Duration // by the clock of the database alone
+	for _, mark := range rd.Marks {
+		age = max(age, rd.At.Sub(mark.CreatedAt))
+	}
+	m.oldestMark.Set(age.Seconds())
+}
 
 func (m *Metrics) published(c events.Change) {
 	m.publishedTotal.WithLabelValues(string(c.Operation)).Inc()

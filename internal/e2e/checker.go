@@ -21,6 +21,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats.go"
 
+	"github.com/keastream/keastream/pkg/events"
 	"github.com/keastream/keastream/solidsim"
 )
 
@@ -34,6 +35,8 @@ type Checker struct {
 	NATS *nats.Conn
 	// Source is the name of the database in the stream.
 	Source string
+	// View is what a consumer made of the stream; nil leaves it out.
+	View *events.View
 
 	// Records returns what DNS holds in the scope that is written; nil leaves
 	// DNS out.
@@ -78,6 +81,9 @@ func (c *Checker) Check(ctx context.Context) error {
 	var errs []error
 	if c.NATS != nil {
 		errs = append(errs, c.checkStream(ctx, hosts))
+	}
+	if c.View != nil {
+		errs = append(errs, first(c.checkView(hosts)))
 	}
 	if c.Records != nil {
 		errs = append(errs, first(c.checkDNS(hosts)))

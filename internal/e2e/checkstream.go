@@ -44,6 +44,28 @@ func (c *Checker) checkStream(ctx context.Context, hosts []host) error {
 	return first(errs)
 }
 
+// checkView compares what a consumer sees with the rows. A complete source is
+// part of it: without one nothing may ever be removed.
+func (c *Checker) checkView(hosts []host) (errs []error) {
+	report := func(format string, args ...any) { errs = append(errs, fmt.Errorf("view: "+format, args...)) }
+
+	for _, h := range hosts {
+		m, ok := c.View.Last(events.Key{Source: c.Source, HostID: h.id})
+		switch {
+		case !ok || m.Deleted():
+			report("host %d is not there", h.id)
+		default:
+			if diff := h.differs(m.Reservation); diff != "" {
+				report("host %d: %s", h.id, diff)
+			}
+		}
+	}
+	if s, _ := c.View.Source(c.Source); !s.Complete || s.Live != len(hosts) {
+		report("the source has %d hosts and is complete: %v, want %d and true", s.Live, s.Complete, len(hosts))
+	}
+	return errs
+}
+
 // differs says in what the published state differs from the row.
 func (h host) differs(r events.Reservation) string {
 	var v6 []string

@@ -21,16 +21,27 @@ import (
 type Process struct {
 	// Name is the name of the program, LogFile where its output goes.
 	Name, LogFile string
+	// HTTP is the address of its health checks and metrics, "" if it has none.
+	HTTP string
 
 	path string
 	args []string
 	env  []string
-	http string // address of its health checks, "" for none
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the running one has ended
 	err  error         // how it ended
+}
+
+// NewProcess returns a process that is not started yet, of the program at path.
+// The environment is empty but for env, so that no setting of the caller's
+// shell gets in.
+func NewProcess(name, path, logFile string, env []string, args ...string) *Process {
+	return &Process{
+		Name: name, LogFile: logFile, path: path, args: args,
+		env: append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Dir(logFile)}, env...),
+	}
 }
 
 // Start starts the program; its output is added to LogFile.
@@ -141,11 +152,42 @@ func (p *Process) Wait(ctx context.Context) error {
 	return p.err
 }
 
+// Running tells whether the program was started and has not ended, by itself or
+// by a call of this process.
+func (p *Process) Running() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return false
+	}
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// Crashed returns an error if the program has ended though nobody asked it to.
+func (p *Process) Crashed() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return nil
+	}
+	select {
+	case <-p.done:
+		return fmt.Errorf("%s ended by itself (%v)", p.Name, p.cmd.ProcessState)
+	default:
+		return nil
+	}
+}
+
 // AwaitReady waits until the program says that it is ready.
 func (p *Process) AwaitReady(ctx context.Context) error {
 	var last error
 	for {
-		resp, err := http.Get("http://" + p.http + "/readyz")
+		resp, err := http.Get("http://" + p.HTTP + "/readyz")
 		if err == nil {
 			resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
@@ -176,16 +218,9 @@ func (p *Process) LogTail() string {
 	return string(data[max(0, len(data)-4000):])
 }
 
-// program returns a process that is not started yet. The environment is empty
-// but for env, so that no setting of the caller's shell gets in.
+// program returns a process of the stack.
 func (s *Stack) program(name string, env []string, args ...string) *Process {
-	p := &Process{
-		Name:    name,
-		LogFile: filepath.Join(s.dir, name+".log"),
-		path:    filepath.Join(s.options.Bin, name),
-		args:    args,
-		env:     append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir}, env...),
-	}
+	p := NewProcess(name, filepath.Join(s.options.Bin, name), filepath.Join(s.dir, name+".log"), env, args...)
 	s.Processes = append(s.Processes, p)
 	return p
 }

@@ -174,15 +174,15 @@ func (s *Stack) describe() error {
 	}
 	s.Publisher = s.program(PublisherProgram, s.databaseEnv(pgtest.Kea),
 		append([]string{"run", "--source", Database, "--http-addr", addrs[1]}, natsArgs...)...)
-	s.Publisher.http = addrs[1]
+	s.Publisher.HTTP = addrs[1]
 	s.DNSWriter = s.program(DNSWriterProgram, []string{"SDS_USERNAME=" + simUser, "SDS_PASSWORD=" + simPassword},
 		"run", "--nats-url", "nats://"+s.NATSAddr, "--http-addr", addrs[2], "--dns-zone", Zone,
 		"--sds-host", s.Sim.Addr(), "--sds-ca", ca, "--hold-down", s.options.HoldDown.String())
-	s.DNSWriter.http = addrs[2]
+	s.DNSWriter.HTTP = addrs[2]
 	s.Inventory = s.program(InventoryProgram, nil,
 		"run", "--nats-url", "nats://"+s.NATSAddr, "--http-addr", addrs[3],
 		"--output-dir", s.OutputDir, "--hold-down", s.options.HoldDown.String())
-	s.Inventory.http = addrs[3]
+	s.Inventory.HTTP = addrs[3]
 	return nil
 }
 

@@ -4,6 +4,10 @@ GO       ?= go
 PKG      ?= ./...
 T        ?=
 FUZZTIME ?= 1m
+SOAK     ?= 2m
+SEED     ?= 0
+SEEDS    ?= 1
+FORM     ?=
 
 # Each service is a program keastream-<folder>.
 services := $(patsubst services/%/main.go,%,$(wildcard services/*/main.go))
@@ -44,6 +48,15 @@ fuzz: ## Run each fuzz target for a minute (FUZZTIME=10s)
 	while read -r dir name; do \
 		echo "$$dir $$name"; $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$dir" || exit 1; \
 	done
+
+# A seed of 0 is one by chance, another one in each of SEEDS runs; it is printed.
+.PHONY: soak
+soak: ## Attack the publisher with faults by chance (SOAK=2m SEED=4711 SEEDS=10 FORM=single|cluster|embedded)
+	$(GO) test -count $(SEEDS) -timeout 0 ./internal/soak -run '^TestSoak$$' -v -args -soak $(SOAK) -seed $(SEED) -form '$(FORM)'
+
+.PHONY: planted
+planted: ## Plant bugs into the publisher, which the soak must find (SOAK=2m SEED=4711)
+	$(GO) test -timeout 0 ./internal/soak -run '^TestPlantedBugsAreFound$$' -v -args -planted all -soak $(SOAK) -seed $(SEED) -form '$(FORM)'
 
 .PHONY: demo
 demo: deps build ## Run everything on this machine, with a simulated SOLIDserver (ONCE=1: show it once and end)

@@ -41,6 +41,7 @@ const (
 	miekgDNS   = "github.com/miekg/dns"
 	batches    = "github.com/synadia-io/orbit.go/jetstreamext"
 	systemd    = "github.com/coreos/go-systemd/v22"
+	toxiproxy  = "github.com/Shopify/toxiproxy/v2"
 )
 
 // rules is the architecture: the first row that matches a package is its rule,
@@ -62,6 +63,9 @@ var rules = []rule{
 		"a real PostgreSQL for tests"},
 	{"internal/e2e", []string{"pkg/events", "pkg/events/eventstest", "internal/pgtest", "solidsim"}, []string{nats, pgx, miekgDNS, yaml},
 		"checks the whole system from outside: by its contract, its database, DNS and files, never by a service's own code"},
+
+	{"internal/soak", []string{"pkg/events", "internal/pgtest", "internal/e2e"}, []string{nats, pgx, toxiproxy},
+		"tries to break the publisher, from outside as internal/e2e"},
 
 	{"services/publisher", []string{"own", "pkg/events", "internal/daemon", "internal/secrets", "internal/natsconn"}, with(plain, kong, nats, pgx),
 		"wires the parts"},
@@ -119,6 +123,7 @@ var direct = map[string]string{
 	miekgDNS:                              "DNS messages: the simulator answers them, the checks of the whole system ask",
 	yaml:                                  "YAML with a quoting style of one's choice",
 	systemd:                               "sd_notify",
+	toxiproxy:                             "connections that go silent, slow or away, in tests",
 	"github.com/prometheus/client_golang": "metrics",
 	"github.com/sourcegraph/conc":         "pools of goroutines that are waited for",
 	"github.com/cenkalti/backoff/v5":      "pauses between attempts",

@@ -1,0 +1,85 @@
+package soak
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// The hard cases: what a publisher has to be able to deal with. Each is counted
+// where it shows, not where something was done to bring it about.
+const (
+	caseLateCommit  = "late commit: a mark committed after a higher one was published"
+	caseUnclear     = "unknown outcome: a publication without an answer was read back"
+	caseRefused     = "refused expectation: the server did not store over another message"
+	caseTakeover    = "takeover: another publisher became the active one"
+	caseRefill      = "refill: the stream was deleted and filled anew"
+	caseHalfOpen    = "half-open connection: a publisher ended its own dead session"
+	caseCredentials = "credentials changed: the active publisher came back with the new ones"
+)
+
+var hardCases = []string{caseLateCommit, caseUnclear, caseRefused, caseTakeover, caseRefill, caseHalfOpen, caseCredentials}
+
+// coverage counts what was really injected and reached. Its methods may be
+// called from several goroutines.
+type coverage struct {
+	mu      sync.Mutex
+	dealt   map[string]int // faults that the schedule called for
+	struck  map[string]int // faults that struck
+	reached map[string]int // hard cases
+	actions map[string]int // committed actions of the writers
+}
+
+func newCoverage() *coverage {
+	return &coverage{
+		dealt: make(map[string]int), struck: make(map[string]int), reached: make(map[string]int), actions: make(map[string]int),
+	}
+}
+
+func (c *coverage) add(counts map[string]int, name string, n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	counts[name] += n
+}
+
+// missed returns what a run that dealt every kind of fault has missed.
+func (c *coverage) missed() (all []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(c.dealt)) {
+		if c.struck[name] == 0 {
+			all = append(all, fmt.Sprintf("the fault %q was tried %d times and never struck", name, c.dealt[name]))
+		}
+	}
+	for _, name := range hardCases {
+		if c.reached[name] == 0 {
+			all = append(all, fmt.Sprintf("never reached %q", name))
+		}
+	}
+	return all
+}
+
+// String is a table of everything.
+func (c *coverage) String() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var b strings.Builder
+	table := func(title string, counts map[string]int, names []string) {
+		fmt.Fprintf(&b, "%s\n", title)
+		for _, name := range names {
+			fmt.Fprintf(&b, "%6d  %s\n", counts[name], name)
+		}
+	}
+	byCount := func(counts map[string]int) []string {
+		return slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+			return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
+		})
+	}
+	table("faults that struck:", c.struck, slices.Sorted(maps.Keys(c.dealt)))
+	table("hard cases that were reached:", c.reached, hardCases)
+	table("what the writers committed:", c.actions, byCount(c.actions))
+	return b.String()
+}

@@ -1,0 +1,115 @@
+package soak_test
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/keastream/keastream/internal/soak"
+)
+
+var planted = flag.String("planted", "", "soak publishers with planted bugs, too: the name of a patch in testdata/planted, or all")
+
+// A soak that finds nothing is worth something only if it would have found what
+// is wrong. Each patch plants one bug into the publisher; the soak has to find
+// it. Without -planted the patches are only applied, so that they follow the code.
+func TestPlantedBugsAreFound(t *testing.T) {
+	t.Parallel()
+	dependOnSources(t)
+	patches, err := filepath.Glob("testdata/planted/*.patch")
+	if err != nil || len(patches) == 0 {
+		t.Fatalf("no patches: %v", err)
+	}
+	for _, patch := range patches {
+		name := strings.TrimSuffix(filepath.Base(patch), ".patch")
+		t.Run(name, func(t *testing.T) { // one after the other: a soak has the machine to itself
+			if *planted != "all" && *planted != name {
+				apply(t, patch, moduleRoot(t), "--check")
+				return
+			}
+			module := copyOfModule(t)
+			apply(t, patch, module)
+			program := filepath.Join(module, "keastream-publisher")
+			build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./services/publisher")
+			build.Dir = module
+			if out, err := build.CombinedOutput(); err != nil {
+				t.Fatalf("build: %v\n%s", err, out)
+			}
+			o := options(t, program)
+			table, err := soak.Run(interrupted, o)
+			if !errors.Is(err, soak.ErrBroken) {
+				t.Fatalf("seed %d does not find the bug in %v: %v\n%s", o.Seed, o.Length, err, table)
+			}
+			found, _, _ := strings.Cut(err.Error(), "\n")
+			t.Logf("found with seed %d: %s", o.Seed, found)
+		})
+	}
+}
+
+// apply applies a patch to the module in a directory.
+func apply(t *testing.T, patch, module string, options ...string) {
+	t.Helper()
+	text, err := os.ReadFile(patch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "git", append([]string{"apply", "--recount", "-C1"}, options...)...)
+	cmd.Dir, cmd.Stdin = module, bytes.NewReader(text)
+	// Not the repository that the directory may lie in.
+	cmd.Env = append(os.Environ(), "GIT_CEILING_DIRECTORIES="+filepath.Dir(module))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s does not apply: the code has changed, so the patch must: %v\n%s", patch, err, out)
+	}
+}
+
+func moduleRoot(t *testing.T) string {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// copyOfModule copies the source of the module to a directory of the test.
+func copyOfModule(t *testing.T) string {
+	t.Helper()
+	root, module := moduleRoot(t), t.TempDir()
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		switch to := filepath.Join(module, name); {
+		case name == ".":
+			return nil
+		case d.IsDir() && (strings.HasPrefix(d.Name(), ".") || d.Name() == "bin" || d.Name() == "testdata"):
+			return fs.SkipDir
+		case d.IsDir():
+			return os.Mkdir(to, 0o755)
+		case !slices.Contains([]string{".go", ".sql", ".mod", ".sum"}, filepath.Ext(name)):
+			return nil
+		default:
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(to, text, 0o600)
+		}
+	})
+	if err != nil {
+		t.Fatal(fmt.Errorf("copy the module: %w", err))
+	}
+	return module
+}

@@ -1,0 +1,106 @@
+package soak
+
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// class is what a fault touches. Two faults of one class would undo each other,
+// so they do not meet in a round.
+type class int
+
+const (
+	ofPublisher class = iota
+	ofDatabase
+	ofNATS
+	ofDatabaseRoute
+	ofNATSRoute
+	ofStream
+	ofRows
+)
+
+// kind is a kind of fault.
+type kind struct {
+	name  string
+	class class
+	// alone keeps other faults out of its round: it is there to bring about a
+	// hard case, which others would prevent.
+	alone bool
+	// shortest and longest bound how long it lasts.
+	shortest, longest time.Duration
+	// length is that of the shortest soak that it is for: it lasts long.
+	length time.Duration
+	// forms are those in which it can happen; nil means all.
+	forms []Form
+	// strike does it, waits for that long, and takes it away again. It reports
+	// whether it struck: false means that there was nothing to strike at.
+	strike func(s *strike) (bool, error)
+}
+
+// planned is a fault of the plan.
+type planned struct {
+	kind  *kind
+	after time.Duration // the begin of the round
+	lasts time.Duration
+	seed  uint64
+}
+
+// schedule deals the kinds of faults in an order of the seed, each once before
+// any comes again, and puts them together to rounds.
+type schedule struct {
+	random *rand.Rand
+	kinds  []*kind
+	deck   []*kind
+	dealt  int
+}
+
+func newSchedule(seed uint64, form Form, length time.Duration) *schedule {
+	s := &schedule{random: rand.New(rand.NewPCG(seed, 0))}
+	for i := range kinds {
+		if k := &kinds[i]; length >= k.length && (k.forms == nil || slices.Contains(k.forms, form)) {
+			s.kinds = append(s.kinds, k)
+		}
+	}
+	return s
+}
+
+// complete tells whether every kind was dealt.
+func (s *schedule) complete() bool { return s.dealt >= len(s.kinds) }
+
+// round returns the faults of the next round: one that stays alone, or up to four.
+func (s *schedule) round() []planned {
+	if len(s.deck) == 0 {
+		s.deck = slices.Clone(s.kinds)
+		s.random.Shuffle(len(s.deck), func(i, j int) { s.deck[i], s.deck[j] = s.deck[j], s.deck[i] })
+		// What takes long comes last, so that a run has seen the most when it ends.
+		slices.SortStableFunc(s.deck, func(a, b *kind) int { return int(a.length - b.length) })
+	}
+	round := []planned{s.plan(0)}
+	if round[0].kind.alone {
+		return round
+	}
+	for range 1 + s.random.IntN(3) {
+		i := slices.IndexFunc(s.deck, func(k *kind) bool {
+			return !k.alone && !slices.ContainsFunc(round, func(p planned) bool { return p.kind.class == k.class })
+		})
+		if i < 0 {
+			break
+		}
+		round = append(round, s.plan(i))
+	}
+	return round
+}
+
+// plan takes a kind from the deck.
+func (s *schedule) plan(i int) planned {
+	k := s.deck[i]
+	s.deck = slices.Delete(s.deck, i, i+1)
+	s.dealt++
+	return planned{
+		kind:  k,
+		after: time.Duration(200+s.random.IntN(1300)) * time.Millisecond,
+		lasts: k.shortest + time.Duration(s.random.Int64N(int64(k.longest-k.shortest)+1)),
+		seed:  s.random.Uint64(),
+	}
+}

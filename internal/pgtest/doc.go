@@ -17,8 +17,9 @@
 //		conn, err := pgx.Connect(t.Context(), pgtest.DB(t))
 //
 // Every call of [DB] gives a database of its own, a copy of a template that is
-// filled once per server. A test that stops or restarts the server must not do
-// that to the others: it calls [Start] and has a server to itself.
+// filled once per server. [SchemaDB] gives one with the tables of a later Kea. A
+// test that stops or restarts the server must not do that to the others: it calls
+// [Start] and has a server to itself.
 //
 // # What is left behind
 //

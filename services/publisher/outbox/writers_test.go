@@ -13,69 +13,6 @@ import (
 	"github.com/keastream/keastream/services/publisher/outbox"
 )
 
-// TestWritersOfIPv6RowsDoNotMeet adds rows to the same hosts from two sessions,
-// in opposite order. Without triggers neither waits for the other.
-func TestWritersOfIPv6RowsDoNotMeet(t *testing.T) {
-	t.Parallel()
-	dsn := installed(t, outbox.InstallOptions{})
-	a, b := connect(t, dsn), connect(t, dsn)
-	for _, sql := range fixture {
-		execute(t, a, sql)
-	}
-	takeMarks(t, dsn)
-	const add = `INSERT INTO ipv6_reservations (address, host_id) VALUES ('2001:db8::a', $1)`
-	execute(t, a, `SET lock_timeout = '1ms'`) // any wait is an error
-	execute(t, b, `SET lock_timeout = '1ms'`)
-	execute(t, a, `BEGIN`)
-	execute(t, b, `BEGIN`)
-	execute(t, a, add, 1)
-	execute(t, b, add, 2)
-	execute(t, a, add, 2)
-	execute(t, b, add, 1)
-	execute(t, a, `COMMIT`)
-	execute(t, b, `COMMIT`)
-	if got, want := takeMarks(t, dsn), []int{1, 1, 2, 2}; !slices.Equal(got, want) {
-		t.Errorf("marks %v, want %v", got, want)
-	}
-}
-
-// TestIsolatedWritersAreNotAborted changes hosts in a transaction whose
-// snapshot is older than changes and readings by others. Without triggers all of it commits.
-func TestIsolatedWritersAreNotAborted(t *testing.T) {
-	t.Parallel()
-	for _, level := range []string{"REPEATABLE READ", "SERIALIZABLE"} {
-		t.Run(level, func(t *testing.T) {
-			t.Parallel()
-			dsn := installed(t, outbox.InstallOptions{})
-			a, b := connect(t, dsn), connect(t, dsn)
-			for _, sql := range fixture {
-				execute(t, a, sql)
-			}
-			takeMarks(t, dsn)
-			for _, conn := range []*pgx.Conn{a, b} {
-				execute(t, conn, `BEGIN ISOLATION LEVEL `+level)
-				execute(t, conn, `SELECT`) // takes the snapshot
-			}
-			execute(t, b, `INSERT INTO ipv6_reservations (address, host_id) VALUES ('2001:db8::b', 1), ('2001:db8::b', 3)`)
-			execute(t, a, `INSERT INTO ipv6_reservations (address, host_id) VALUES ('2001:db8::a', 1), ('2001:db8::a', 3)`)
-			execute(t, b, `COMMIT`)
-			if got, want := takeMarks(t, dsn), []int{1, 3}; !slices.Equal(got, want) {
-				t.Errorf("marks %v, want %v", got, want)
-			}
-			execute(t, a, `INSERT INTO ipv6_reservations (address, host_id) VALUES ('2001:db8::a', 1)`)
-			execute(t, a, `SAVEPOINT s`)
-			execute(t, a, `UPDATE hosts SET hostname = 'x' WHERE host_id = 2`)
-			execute(t, a, `ROLLBACK TO s`)
-			execute(t, a, `UPDATE hosts SET hostname = 'y' WHERE host_id = 2`)
-			execute(t, a, `DELETE FROM ipv6_reservations WHERE host_id = 2`)
-			execute(t, a, `COMMIT`)
-			if got, want := takeMarks(t, dsn), []int{1, 2, 3}; !slices.Equal(got, want) {
-				t.Errorf("marks %v, want %v", got, want)
-			}
-		})
-	}
-}
-
 // TestBusyWriters lets several sessions work on the same hosts at once while a
 // reader takes marks. The only failures are those that they have without triggers: none.
 func TestBusyWriters(t *testing.T) {

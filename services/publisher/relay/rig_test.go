@@ -31,7 +31,13 @@ type rig struct {
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
-	r := &rig{t: t, dsn: pgtest.DB(t), nats: eventstest.Start(t)}
+	return newRigOn(t, pgtest.DB(t))
+}
+
+// newRigOn is newRig for a database that is there.
+func newRigOn(t testing.TB, dsn string) *rig {
+	t.Helper()
+	r := &rig{t: t, dsn: dsn, nats: eventstest.Start(t)}
 	r.install(pgtest.As(t, r.dsn, pgtest.Superuser))
 	r.conn = r.nats.Connect()
 	return r

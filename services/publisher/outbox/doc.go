@@ -36,10 +36,12 @@
 // more hosts than that and for TRUNCATE. Identifiers are cut after 128 bytes.
 // Whoever listens may read them, and must not believe them: anybody may NOTIFY.
 //
-// NOTIFY makes committing transactions queue up behind each other. So only one
-// open transaction at a time sends, the holder of a lock, and nobody does while
-// the queue is half full. A change may thus come without a wake-up, and the
-// reader has to look for itself now and then.
+// NOTIFY makes committing transactions queue up behind each other, in all
+// databases of a cluster. So only one open transaction of a database at a time
+// sends, the holder of a lock; a session with a lock_timeout does not, because
+// its COMMIT could fail; and nobody does while PostgreSQL's queue is half full. A
+// change may thus come without a wake-up, and the reader has to look for itself
+// now and then.
 //
 // # Advisory locks
 //

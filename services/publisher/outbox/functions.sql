@@ -56,21 +56,29 @@ LANGUAGE sql STABLE AS $f$
          coalesce(',"address":' || to_json(keastream.address(p_address)), '') || '}'
 $f$;
 
--- Wakes whoever listens: one payload per host, or a bare wake-up if there are
--- none or more than 100.
+-- May this transaction wake others? Asked before payloads are made, which are
+-- half of what a trigger costs.
 --
 -- NOTIFY makes committing transactions wait for each other, so only the one
 -- that gets the lock (1801806195, 1) sends; a sleeper that is not woken looks
--- for himself a little later. PostgreSQL refuses a payload of 8000 bytes and
--- a commit while the queue is full: far away from both it is not tried.
+-- for himself a little later. They wait in all databases of a cluster, and
+-- COMMIT fails if the session has a limit for such waiting: with one it does
+-- not send. PostgreSQL refuses a commit, too, while the queue is full: far away
+-- from that it is not tried.
+CREATE OR REPLACE FUNCTION keastream.may_wake() RETURNS boolean
+LANGUAGE sql AS $f$
+  SELECT current_setting('lock_timeout') = '0'
+     AND pg_try_advisory_xact_lock(1801806195, 1)
+     AND pg_notification_queue_usage() <= 0.5
+$f$;
+
+-- Wakes whoever listens: one payload per host, or a bare wake-up if there are
+-- none or more than 100. PostgreSQL refuses a payload of 8000 bytes.
 CREATE OR REPLACE FUNCTION keastream.wake(p_channel text, p_payloads text[]) RETURNS void
 LANGUAGE plpgsql AS $f$
 DECLARE
   v_bare constant text := '{"operation":"WAKE"}';
 BEGIN
-  IF NOT pg_try_advisory_xact_lock(1801806195, 1) OR pg_notification_queue_usage() > 0.5 THEN
-    RETURN;
-  END IF;
   IF cardinality(p_payloads) BETWEEN 1 AND 100 THEN
     PERFORM pg_notify(p_channel, CASE WHEN octet_length(p.text) <= 4000 THEN p.text ELSE v_bare END)
        FROM unnest(p_payloads) p(text);
@@ -88,19 +96,18 @@ $f$;
 -- INSERT and DELETE on hosts.
 CREATE OR REPLACE FUNCTION keastream.hosts_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
-DECLARE
-  v_payloads text[];
 BEGIN
-  v_payloads := ARRAY(SELECT keastream.host_payload(TG_OP, c.host_id, c.dhcp_identifier_type, c.dhcp_identifier,
-                                                    c.ipv4_address, c.hostname)
-                        FROM changed c LIMIT 101);
   -- A statement without a row, Kea's INSERT ... WHERE NOT EXISTS for one, must
   -- not take the lock and keep the others from sending.
-  IF v_payloads = '{}' THEN
+  IF NOT EXISTS (SELECT FROM changed) THEN
     RETURN NULL;
   END IF;
   INSERT INTO keastream.outbox (host_id) SELECT c.host_id FROM changed c ON CONFLICT DO NOTHING;
-  PERFORM keastream.wake(TG_ARGV[0], v_payloads);
+  IF keastream.may_wake() THEN
+    PERFORM keastream.wake(TG_ARGV[0], ARRAY(
+      SELECT keastream.host_payload(TG_OP, c.host_id, c.dhcp_identifier_type, c.dhcp_identifier, c.ipv4_address, c.hostname)
+        FROM changed c LIMIT 101));
+  END IF;
   RETURN NULL;
 END
 $f$;
@@ -124,6 +131,9 @@ BEGIN
     RETURN NULL;
   END IF;
   INSERT INTO keastream.outbox (host_id) SELECT i.id FROM unnest(v_ids) i(id) ON CONFLICT DO NOTHING;
+  IF NOT keastream.may_wake() THEN
+    RETURN NULL;
+  END IF;
   IF cardinality(v_ids) <= 100 THEN
     v_payloads := ARRAY(SELECT keastream.host_payload(TG_OP, n.host_id, n.dhcp_identifier_type, n.dhcp_identifier,
                                                       n.ipv4_address, n.hostname)
@@ -138,16 +148,15 @@ $f$;
 -- as well, with or without a row.
 CREATE OR REPLACE FUNCTION keastream.v6_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
-DECLARE
-  v_payloads text[];
 BEGIN
-  v_payloads := ARRAY(SELECT keastream.v6_payload(TG_OP, c.host_id, min(c.address::text))
-                        FROM changed c GROUP BY c.host_id LIMIT 101);
-  IF v_payloads = '{}' THEN
+  IF NOT EXISTS (SELECT FROM changed) THEN
     RETURN NULL;
   END IF;
   INSERT INTO keastream.outbox (host_id) SELECT DISTINCT c.host_id FROM changed c ON CONFLICT DO NOTHING;
-  PERFORM keastream.wake(TG_ARGV[0], v_payloads);
+  IF keastream.may_wake() THEN
+    PERFORM keastream.wake(TG_ARGV[0], ARRAY(
+      SELECT keastream.v6_payload(TG_OP, c.host_id, min(c.address::text)) FROM changed c GROUP BY c.host_id LIMIT 101));
+  END IF;
   RETURN NULL;
 END
 $f$;
@@ -168,6 +177,9 @@ BEGIN
     RETURN NULL;
   END IF;
   INSERT INTO keastream.outbox (host_id) SELECT i.id FROM unnest(v_ids) i(id) ON CONFLICT DO NOTHING;
+  IF NOT keastream.may_wake() THEN
+    RETURN NULL;
+  END IF;
   IF cardinality(v_ids) <= 100 THEN
     v_payloads := ARRAY(SELECT keastream.v6_payload(TG_OP, n.host_id, min(n.address::text))
                           FROM new_rows n WHERE n.host_id = ANY (v_ids) GROUP BY n.host_id);
@@ -182,7 +194,9 @@ CREATE OR REPLACE FUNCTION keastream.truncated() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
 BEGIN
   INSERT INTO keastream.outbox (host_id) VALUES (NULL) ON CONFLICT DO NOTHING;
-  PERFORM keastream.wake(TG_ARGV[0], '{}');
+  IF keastream.may_wake() THEN
+    PERFORM keastream.wake(TG_ARGV[0], '{}');
+  END IF;
   RETURN NULL;
 END
 $f$;

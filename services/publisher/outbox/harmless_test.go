@@ -79,10 +79,7 @@ func openStage(t *testing.T, dsn string) stage {
 	t.Helper()
 	s := stage{sessions: make(map[byte]*pgx.Conn), observer: connect(t, superuser(t, dsn))}
 	for _, name := range []byte("abc") {
-		conn := connect(t, dsn)
-		// What has to wait, waits for a session that does nothing meanwhile.
-		execute(t, conn, `SET lock_timeout = '40ms'`)
-		s.sessions[name] = conn
+		s.sessions[name] = connect(t, dsn)
 	}
 	// It would make a TRUNCATE wait now and then.
 	execute(t, s.observer, `ALTER TABLE hosts SET (autovacuum_enabled = off)`)
@@ -100,6 +97,15 @@ func (s stage) play(t *testing.T, sc scene) (transcript []string) {
 	}
 	if s.marks {
 		execute(t, s.observer, `DELETE FROM keastream.outbox`)
+	}
+	// What has to wait, waits for a session that does nothing meanwhile. Alone, a
+	// session has no limit: with one it sends no wake-ups.
+	limit := "0"
+	if slices.ContainsFunc(sc.steps, func(s step) bool { return s.session != 'a' }) {
+		limit = "40ms"
+	}
+	for _, conn := range s.sessions {
+		execute(t, conn, `SELECT set_config('lock_timeout', $1, false)`, limit)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -144,5 +150,57 @@ func TestSceneTellsDifferences(t *testing.T) {
 	execute(t, s.observer, `CREATE TRIGGER lock_host AFTER INSERT ON ipv6_reservations FOR EACH ROW EXECUTE FUNCTION lock_host()`)
 	if after := s.play(t, sc); cmp.Equal(before, after) {
 		t.Errorf("a trigger that locks hosts makes no difference:\n%v", after)
+	}
+}
+
+// TestNotifyMakesNoImpatientWriterFail: the lock that NOTIFY takes at COMMIT is
+// one for all databases of a cluster. Somebody holds it, whose commit waits for a
+// standby that does not answer, and a writer has a limit for locks.
+func TestNotifyMakesNoImpatientWriterFail(t *testing.T) {
+	t.Parallel()
+	server, err := pgtest.Start(t.Context(), pgtest.Options{Settings: map[string]string{"synchronous_standby_names": "absent", "synchronous_commit": "local"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := server.CreateDatabase(t.Context(), "kea"); err != nil {
+		t.Fatal(err)
+	}
+	root := connect(t, server.DSN("kea", pgtest.Superuser))
+	if _, err := outbox.Install(t.Context(), root, outbox.InstallOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	holder := connect(t, server.DSN("postgres", pgtest.Superuser))
+	execute(t, holder, `CREATE TABLE x ()`)
+	execute(t, holder, `BEGIN`)
+	execute(t, holder, `SET LOCAL synchronous_commit = on`)
+	execute(t, holder, `DROP TABLE x`) // a NOTIFY alone has nothing to wait for
+	execute(t, holder, `NOTIFY x`)
+	ctx, cancel := context.WithCancel(t.Context())
+	held := make(chan struct{})
+	go func() {
+		defer close(held)
+		_, _ = holder.Exec(ctx, `COMMIT`) // until it is cancelled
+	}()
+	t.Cleanup(func() { cancel(); <-held })
+	for range time.Tick(5 * time.Millisecond) {
+		if one[bool](t, root, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep')`) {
+			break
+		}
+	}
+	writer := connect(t, server.DSN("kea", pgtest.Kea))
+	execute(t, writer, `SET lock_timeout = '1s'`)
+	execute(t, writer, insertHost+`VALUES ('\x01', 0, 1, 'one')`)
+	execute(t, writer, addV6(1))
+	execute(t, writer, `UPDATE hosts SET hostname = 'two'`)
+	execute(t, writer, `UPDATE ipv6_reservations SET prefix_len = 64`)
+	execute(t, writer, `DELETE FROM hosts`)
+	execute(t, writer, `TRUNCATE hosts CASCADE`)
+	if n := one[int](t, root, `SELECT count(*) FROM keastream.outbox`); n != 7 {
+		t.Errorf("%d marks, want 7", n)
 	}
 }

@@ -137,6 +137,6 @@ func refusedWrites() []scene {
 		{"other statements that write", in('a', `WITH gone AS (DELETE FROM hosts WHERE host_id = 1 RETURNING *) INSERT INTO hosts SELECT * FROM gone`,
 			`MERGE INTO hosts h USING (VALUES ('\x04'::bytea), ('\x020000000003')) v(id) ON h.dhcp_identifier = v.id WHEN MATCHED THEN UPDATE SET hostname = 'merged' WHEN NOT MATCHED THEN INSERT (dhcp_identifier, dhcp_identifier_type) VALUES (v.id, 0)`,
 			`MERGE INTO hosts h USING (VALUES (1), (2)) v(id) ON h.host_id = v.id WHEN MATCHED AND v.id = 1 THEN DELETE WHEN MATCHED THEN DO NOTHING`,
-			`COPY hosts TO STDOUT`, `BEGIN`, `DECLARE c CURSOR FOR SELECT * FROM hosts FOR UPDATE`, `FETCH c`, `UPDATE hosts SET hostname = 'here' WHERE CURRENT OF c`, `COMMIT`), nil},
+			`COPY hosts TO STDOUT`, `BEGIN`, `DECLARE c CURSOR FOR SELECT * FROM hosts WHERE host_id = 2 FOR UPDATE`, `FETCH c`, `UPDATE hosts SET hostname = 'here' WHERE CURRENT OF c`, `COMMIT`), nil},
 	}
 }

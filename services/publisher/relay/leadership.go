@@ -18,6 +18,8 @@ import (
 const (
 	// marksPerRound bounds what one snapshot reads and one round publishes.
 	marksPerRound = 5000
+	// publishedAtOnce bounds how long the session is left alone meanwhile.
+	publishedAtOnce = 1000
 	// heartbeatAfter is how soon after a publication a heartbeat follows, so
 	// that consumers learn quickly that they have seen everything.
 	heartbeatAfter = time.Second
@@ -137,6 +139,7 @@ func (l *leadership) round(ctx context.Context, full bool) (progress, error) {
 	if err != nil {
 		return progress{}, err
 	}
+	l.Metrics.read(rd)
 	if !full && compareEverything(rd.Marks) {
 		l.Log.InfoContext(ctx, "a table was truncated: comparing every reservation")
 		return l.round(ctx, true)
@@ -151,7 +154,6 @@ func (l *leadership) round(ctx context.Context, full bool) (progress, error) {
 	if err := l.remove(ctx, rd.Marks); err != nil {
 		return progress{}, err
 	}
-	l.Metrics.round(rd)
 	if !rd.More {
 		l.drainedAt = rd.At
 	}
@@ -320,7 +322,7 @@ func (l *leadership) read(ctx context.Context, full bool) (rd outbox.Reading, to
 // comparison soon tries again.
 func (l *leadership) publish(ctx context.Context, todo []events.Publication) error {
 	for len(todo) > 0 {
-		chunk := todo[:min(len(todo), marksPerRound)]
+		chunk := todo[:min(len(todo), publishedAtOnce)]
 		todo = todo[len(chunk):]
 		sequences, err := l.stream.Publish(ctx, chunk)
 		refused := 0
@@ -398,7 +400,11 @@ func (l *leadership) beat(ctx context.Context) error {
 	}
 	l.heartbeat, l.beatAt = seq, now
 	l.Metrics.beat(complete, live(l.known), l.refused, now)
-	return nil
+	queue, err := l.session.notifyQueue(ctx)
+	if err == nil {
+		l.Metrics.notifyQueue.Set(queue)
+	}
+	return err
 }
 
 func (r *Relay) heartbeatPeriod() time.Duration { return orDefault(r.Heartbeat, defaultHeartbeat) }

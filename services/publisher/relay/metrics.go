@@ -22,6 +22,7 @@ type Metrics struct {
 	heartbeat         prometheus.Gauge
 	marks             prometheus.Gauge
 	oldestMark        prometheus.Gauge
+	notifyQueue       prometheus.Gauge
 	publishedTotal    *prometheus.CounterVec
 	commitToStored    prometheus.Histogram
 	comparisons       prometheus.Counter
@@ -47,8 +48,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		reservations:  gauge("reservations", "Live reservations in the stream."),
 		refused:       gauge("refused", "Reservations that the stream refused and that are not in it."),
 		heartbeat:     gauge("heartbeat_timestamp_seconds", "Time of the last heartbeat that was stored."),
-		marks:         gauge("marks", "Marks in the last reading of the outbox that was dealt with."),
+		marks:         gauge("marks", "Marks in the last reading of the outbox."),
 		oldestMark:    gauge("oldest_mark_seconds", "Age of the oldest of those marks when they were read; 0 if there was none."),
+		notifyQueue:   gauge("notify_queue_ratio", "Part of PostgreSQL's NOTIFY queue that is full, at the last heartbeat. Whoever notifies fails at 1; the triggers stop at 0.5."),
 		publishedTotal: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "keastream_publisher_published_total", Help: "Events stored in the stream, by operation.",
 		}, []string{"operation"}),
@@ -69,7 +71,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "keastream_publisher_comparison_differences_total", Help: "Events that comparisons published.",
 		}),
 	}
-	reg.MustRegister(m.Active, m.Complete, m.withoutOutbox, m.reservations, m.refused, m.heartbeat, m.marks, m.oldestMark, m.publishedTotal,
+	reg.MustRegister(m.Active, m.Complete, m.withoutOutbox, m.reservations, m.refused, m.heartbeat, m.marks, m.oldestMark, m.notifyQueue, m.publishedTotal,
 		m.commitToStored, m.comparisons, m.comparisonSeconds, m.differences,
 		counted("publish_refused_expectations_total", "Attempts to store an event that the server refused because another message than the expected one was there.", publishing.Refused),
 		counted("publish_unclear_total", "Attempts to store an event that were not answered.", publishing.Unclear),
@@ -88,7 +90,7 @@ func (m *Metrics) mode(outbox bool) {
 	}
 }
 
-func (m *Metrics) round(rd outbox.Reading) {
+func (m *Metrics) read(rd outbox.Reading) {
 	m.marks.Set(float64(len(rd.Marks)))
 	var age time.Duration // by the clock of the database alone
 	for _, mark := range rd.Marks {

@@ -17,11 +17,11 @@ func TestOldestMark(t *testing.T) {
 	m := NewMetrics(prometheus.NewRegistry())
 	now := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 	mark := func(age time.Duration) outbox.Mark { return outbox.Mark{CreatedAt: now.Add(-age)} }
-	m.round(outbox.Reading{At: now, Marks: []outbox.Mark{mark(time.Second), mark(3 * time.Second), mark(2 * time.Second)}})
+	m.read(outbox.Reading{At: now, Marks: []outbox.Mark{mark(time.Second), mark(3 * time.Second), mark(2 * time.Second)}})
 	if got := testutil.ToFloat64(m.oldestMark); got != 3 {
 		t.Errorf("the oldest mark is %v s old, want 3", got)
 	}
-	m.round(outbox.Reading{At: now})
+	m.read(outbox.Reading{At: now})
 	if got := testutil.ToFloat64(m.oldestMark); got != 0 {
 		t.Errorf("without marks the oldest is %v s old, want 0", got)
 	}

@@ -32,12 +32,12 @@ type session struct {
 // end is gone: until then it keeps the lock. A lost deletion of a mark does no
 // harm, so nothing waits for the disk.
 var settings = [][2]string{
-	{"idle_session_timeout", "20s"}, // PostgreSQL 14
-	{"idle_in_transaction_session_timeout", "20s"},
-	{"tcp_keepalives_idle", "5"},
-	{"tcp_keepalives_interval", "2"},
+	{"idle_session_timeout", "10s"}, // PostgreSQL 14
+	{"idle_in_transaction_session_timeout", "10s"},
+	{"tcp_keepalives_idle", "3"},
+	{"tcp_keepalives_interval", "1"},
 	{"tcp_keepalives_count", "3"},
-	{"tcp_user_timeout", "10s"},
+	{"tcp_user_timeout", "6s"},
 	{"statement_timeout", "5min"},
 	{"lock_timeout", "10s"}, // somebody who alters Kea's tables is waited for outside of a statement
 	{"synchronous_commit", "off"},
@@ -166,6 +166,16 @@ func (s *session) arrived() (payload string, ok bool) {
 		return "", false
 	}
 	return n.Payload, true
+}
+
+// notifyQueue returns which part of the queue of NOTIFY is full, 0 to 1.
+func (s *session) notifyQueue(ctx context.Context) (usage float64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, quick)
+	defer cancel()
+	if err := s.conn.QueryRow(ctx, `SELECT pg_notification_queue_usage()`).Scan(&usage); err != nil {
+		return 0, fmt.Errorf("look at the NOTIFY queue: %w", err)
+	}
+	return usage, nil
 }
 
 // ping finds out whether the server is still there.

@@ -2,10 +2,7 @@ package relay_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -230,45 +227,4 @@ func TestSlowReplayKeepsTheSession(t *testing.T) {
 		t.Error("PostgreSQL ended the session during a slow replay")
 	}
 	slow.stop() // before the connection is closed
-}
-
-// slowLine is a proxy that passes on what the server says at a number of bytes
-// per second.
-func slowLine(t *testing.T, server string, rate int) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var open sync.WaitGroup
-	t.Cleanup(func() { _ = l.Close(); open.Wait() })
-	open.Go(func() {
-		for {
-			client, err := l.Accept()
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			upstream, err := net.Dial("tcp", server)
-			if err != nil {
-				_ = client.Close()
-				continue
-			}
-			open.Go(func() { _, _ = io.Copy(upstream, client); _ = upstream.Close() })
-			open.Go(func() {
-				defer client.Close()
-				buf := make([]byte, 16<<10)
-				for {
-					n, err := upstream.Read(buf)
-					if err != nil {
-						return
-					}
-					<-time.After(time.Duration(n) * time.Second / time.Duration(rate))
-					if _, err := client.Write(buf[:n]); err != nil {
-						return
-					}
-				}
-			})
-		}
-	})
-	return l.Addr().String()
 }

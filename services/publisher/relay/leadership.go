@@ -66,9 +66,6 @@ func (r *Relay) begin(ctx context.Context, s *session) (*leadership, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !r.NATS.IsConnected() {
-		return nil, errors.New("NATS is not connected")
-	}
 	stream, err := events.OpenStream(ctx, r.NATS, r.Stream)
 	if err != nil {
 		return nil, err

@@ -161,6 +161,9 @@ func (r *Relay) pause(ctx context.Context, d time.Duration) bool {
 // lead waits until this publisher is the active one, publishes, and returns why
 // it stopped. led says that it published at all.
 func (r *Relay) lead(ctx context.Context) (led bool, err error) {
+	if err := r.reachNATS(ctx); err != nil {
+		return false, err
+	}
 	s, err := r.open(ctx)
 	if err != nil {
 		return false, err
@@ -177,6 +180,20 @@ func (r *Relay) lead(ctx context.Context) (led bool, err error) {
 	defer r.Metrics.ended()
 	err = l.run(ctx)
 	return l.complete, err
+}
+
+// reachNATS makes sure that the server answers. Whoever cannot publish must leave
+// the lock to a publisher that can.
+func (r *Relay) reachNATS(ctx context.Context) error {
+	if !r.NATS.IsConnected() {
+		return errors.New("NATS is not connected")
+	}
+	ctx, cancel := context.WithTimeout(ctx, quick)
+	defer cancel()
+	if err := r.NATS.FlushWithContext(ctx); err != nil {
+		return fmt.Errorf("reach NATS: %w", err)
+	}
+	return nil
 }
 
 // errStandby is why Once ends while another publisher works.

@@ -32,8 +32,8 @@ type session struct {
 // end is gone: until then it keeps the lock. A lost deletion of a mark does no
 // harm, so nothing waits for the disk.
 var settings = [][2]string{
-	{"idle_session_timeout", "10s"}, // PostgreSQL 14
-	{"idle_in_transaction_session_timeout", "10s"},
+	{"idle_session_timeout", "12s"}, // PostgreSQL 14
+	{"idle_in_transaction_session_timeout", "12s"},
 	{"tcp_keepalives_idle", "3"},
 	{"tcp_keepalives_interval", "1"},
 	{"tcp_keepalives_count", "3"},

@@ -12,7 +12,7 @@ const (
 	// relay looks by itself, soon at first and then ever more rarely.
 	lookAgain = 10 * time.Millisecond
 	// pingEvery bounds how long a dead connection looks like a quiet one.
-	pingEvery = 2 * time.Second
+	pingEvery = time.Second
 	// gather is how long after a notification without a mark everything is
 	// compared, so that the many of one transaction cost one comparison.
 	gather = 100 * time.Millisecond

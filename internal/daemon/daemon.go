@@ -128,6 +128,8 @@ func (d *Daemon) Run(ctx context.Context, tasks ...Task) error {
 	var failures []error
 	select {
 	case <-ctx.Done():
+		// The end of a context reaches those that were made from it a moment later.
+		cancel(context.Cause(ctx))
 	case err := <-server.failed:
 		err = fmt.Errorf("HTTP server: %w", err)
 		failures = append(failures, err)

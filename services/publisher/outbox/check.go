@@ -125,6 +125,7 @@ func (c *checker) look(ctx context.Context) error {
 		{"the installation", c.installation},
 		{"the triggers", c.triggers},
 		{"triggers of the replaced system", c.replaced},
+		{"time-outs", c.timeouts},
 		{"owners and rights", c.ownership},
 		{"the publisher", c.publisher},
 		{"the marks", c.marks},

@@ -79,6 +79,26 @@ func (c *checker) marks(ctx context.Context) error {
 	return nil
 }
 
+// timeouts looks for writers whose sessions do not notify (see may_wake in
+// functions.sql).
+func (c *checker) timeouts(ctx context.Context) error {
+	where, err := c.texts(ctx, `
+		SELECT format('role %s in database %s', coalesce(nullif(s.setrole, 0)::regrole::text, 'any'), coalesce(d.datname, 'any'))
+		  FROM pg_db_role_setting s LEFT JOIN pg_database d ON d.oid = s.setdatabase
+		 WHERE (s.setdatabase = 0 OR d.datname = current_database())
+		   AND EXISTS (SELECT FROM unnest(s.setconfig) c(text) WHERE c.text LIKE 'lock_timeout=%' AND c.text !~ '^lock_timeout=0[a-z]*$')
+		   AND (s.setrole = 0 OR has_table_privilege(s.setrole, 'public.hosts', 'INSERT, UPDATE, DELETE'))
+		 ORDER BY 1`)
+	if err != nil {
+		return err
+	}
+	if len(where) > 0 {
+		c.find("lock_timeout", Warning, "ALTER ROLE or ALTER DATABASE … RESET lock_timeout, if Kea does not need it",
+			"lock_timeout is set for %s: changes by such sessions are published, but only when the publisher looks by itself (--poll)", strings.Join(where, ", "))
+	}
+	return nil
+}
+
 // transactions looks for old ones that have written to Kea's tables or the
 // outbox: until they end nobody sees what they did. Of sessions of other roles
 // only pg_monitor sees the age.

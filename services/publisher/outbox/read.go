@@ -75,8 +75,32 @@ func Read(ctx context.Context, conn *pgx.Conn, q Query, use func(rd Reading, row
 	if err != nil {
 		return rd, fmt.Errorf("read reservations: %w", err)
 	}
-	_, err = conn.Exec(ctx, "commit")
-	return rd, err
+	return rd, end(ctx, conn)
+}
+
+// ErrRewritten is returned by Read if a table was rewritten, by ALTER TABLE or
+// TRUNCATE, after the snapshot had been taken and before the table was read.
+// PostgreSQL then shows it without rows, and not as it was ("Caveats" of its
+// chapter on concurrency control).
+var ErrRewritten = errors.New("a table of Kea's was rewritten while it was read, so its rows were not to be seen; it has to be read again")
+
+// end ends the transaction and says whether what was read in it is true. A
+// snapshot has the file that a table had, the function knows the one that it has.
+func end(ctx context.Context, conn *pgx.Conn) error {
+	var same bool
+	var batch pgx.Batch
+	batch.Queue(`SELECT bool_and(c.relfilenode = pg_relation_filenode(c.oid))
+		  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		 WHERE n.nspname = 'public' AND c.relname IN ('hosts', 'ipv6_reservations')`).
+		QueryRow(func(row pgx.Row) error { return row.Scan(&same) })
+	batch.Queue(`commit`)
+	switch err := conn.SendBatch(ctx, &batch).Close(); {
+	case err != nil:
+		return fmt.Errorf("end the reading: %w", err)
+	case !same:
+		return ErrRewritten
+	}
+	return nil
 }
 
 // begin begins the transaction and reads the time and the marks, on one way to

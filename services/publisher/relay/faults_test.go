@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,19 +19,25 @@ import (
 // holdAfterRead stops a publisher between its reading and its publishing, as
 // SIGSTOP would: at the end of the transaction that reads.
 type holdAfterRead struct {
-	once      sync.Once
-	statement atomic.Value
-	held      chan struct{} // closed when it is stopped
-	release   chan struct{} // closed to let it go on
+	once    sync.Once
+	held    chan struct{} // closed when it is stopped
+	release chan struct{} // closed to let it go on
 }
 
-func (h *holdAfterRead) TraceQueryStart(ctx context.Context, _ *pgx.Conn, d pgx.TraceQueryStartData) context.Context {
-	h.statement.Store(d.SQL)
+func (h *holdAfterRead) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
 	return ctx
 }
 
-func (h *holdAfterRead) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {
-	if h.statement.Load() == "commit" {
+func (h *holdAfterRead) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+func (h *holdAfterRead) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchStartData) context.Context {
+	return ctx
+}
+
+func (h *holdAfterRead) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
+
+func (h *holdAfterRead) TraceBatchQuery(_ context.Context, _ *pgx.Conn, d pgx.TraceBatchQueryData) {
+	if d.SQL == "commit" {
 		h.once.Do(func() {
 			close(h.held)
 			<-h.release

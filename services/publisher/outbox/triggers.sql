@@ -37,18 +37,21 @@ DECLARE
   v_replaced jsonb := '[]';
   v_old      record;
   v_new      record;
+  v_made     boolean := false;
 BEGIN
   -- Both would work side by side, and every change would wake twice.
   FOR v_old IN
-    SELECT r.*, pg_get_triggerdef(r.oid) AS definition, pg_get_functiondef(r.tgfoid) AS function
+    SELECT r.*, pg_get_triggerdef(r.oid) AS definition, pg_get_functiondef(r.tgfoid) AS function,
+           format('%I.%I()', p.pronamespace::regnamespace::name, p.proname) AS function_name, pg_get_userbyid(p.proowner) AS function_owner
       FROM (
 {{template "replaced"}}
-      ) r
+      ) r JOIN pg_proc p ON p.oid = r.tgfoid
      ORDER BY r.relname, r.tgname
   LOOP
     EXECUTE format('DROP TRIGGER %I ON public.%I', v_old.tgname, v_old.relname);
     v_replaced := v_replaced || jsonb_build_object('table', v_old.relname, 'trigger', v_old.tgname,
-      'enabled', v_old.tgenabled, 'definition', v_old.definition, 'function', v_old.function);
+      'enabled', v_old.tgenabled, 'definition', v_old.definition, 'function', v_old.function,
+      'function_name', v_old.function_name, 'function_owner', v_old.function_owner);
   END LOOP;
 
   -- A trigger that is as it should be is left alone: no lock. The text is that
@@ -67,7 +70,9 @@ BEGIN
       EXECUTE format('DROP TRIGGER %I ON public.%I', v_new.name, v_new.tab);
     END IF;
     EXECUTE v_new.definition;
+    v_made := true;
   END LOOP;
+  PERFORM set_config('keastream.made', v_made::text, true);
 
   PERFORM set_config('keastream.replaced', v_replaced::text, true);
 END
@@ -76,6 +81,11 @@ $triggers$;
 -- As the owner, not as superuser: nothing that somebody may have attached to
 -- these tables is to run with all rights.
 SET LOCAL ROLE keastream_owner;
+
+-- What was written while a trigger of an installation was missing left no mark:
+-- have everything compared.
+INSERT INTO keastream.outbox (host_id)
+SELECT NULL WHERE current_setting('keastream.made')::boolean AND current_setting('keastream.previous')::int > 0;
 
 INSERT INTO keastream.installation AS i (version, installed_at, kea_schema, channel, replaced)
 VALUES (current_setting('keastream.version')::int, now(),

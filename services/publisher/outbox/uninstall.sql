@@ -189,15 +189,19 @@ BEGIN
       v_why := 'the table is gone';
     ELSIF v_present IS NOT NULL THEN
       v_why := 'another trigger has its name now';
+    ELSIF to_regprocedure(v_old->>'function_name') IS NULL THEN
+      -- Its text is not run: it would become a function of whoever owns the table,
+      -- who may be a superuser, and it may be SECURITY DEFINER.
+      v_why := 'its function is gone';
+    ELSIF NOT EXISTS (SELECT FROM pg_proc p WHERE p.oid = to_regprocedure(v_old->>'function_name')
+                                             AND pg_get_userbyid(p.proowner) = v_old->>'function_owner') THEN
+      v_why := 'its function belongs to another role now';
+    ELSIF v_old->>'definition' !~ '^CREATE (CONSTRAINT )?TRIGGER [^;]*$' THEN
+      v_why := 'its definition is not that of a trigger';
     ELSE
       BEGIN
         PERFORM set_config('role', v_owner, true);
-        BEGIN
-          EXECUTE v_old->>'definition';
-        EXCEPTION WHEN undefined_function THEN
-          EXECUTE regexp_replace(v_old->>'function', '^CREATE OR REPLACE ', 'CREATE ');
-          EXECUTE v_old->>'definition';
-        END;
+        EXECUTE v_old->>'definition';
         IF v_old->>'enabled' <> 'O' THEN
           EXECUTE format('ALTER TABLE %s %s TRIGGER %I', v_tab, CASE v_old->>'enabled'
             WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA' WHEN 'A' THEN 'ENABLE ALWAYS' END, v_old->>'trigger');

@@ -87,7 +87,7 @@ func (c *checker) timeouts(ctx context.Context) error {
 		  FROM pg_db_role_setting s LEFT JOIN pg_database d ON d.oid = s.setdatabase
 		 WHERE (s.setdatabase = 0 OR d.datname = current_database())
 		   AND EXISTS (SELECT FROM unnest(s.setconfig) c(text) WHERE c.text LIKE 'lock_timeout=%' AND c.text !~ '^lock_timeout=0[a-z]*$')
-		   AND (s.setrole = 0 OR has_table_privilege(s.setrole, 'public.hosts', 'INSERT, UPDATE, DELETE'))
+		   AND (s.setrole = 0 OR has_table_privilege(s.setrole, (SELECT h.oid FROM pg_class h WHERE h.relnamespace = to_regnamespace('public') AND h.relname = 'hosts'), 'INSERT, UPDATE, DELETE'))
 		 ORDER BY 1`)
 	if err != nil {
 		return err
@@ -104,7 +104,7 @@ func (c *checker) timeouts(ctx context.Context) error {
 // only pg_monitor sees the age.
 func (c *checker) transactions(ctx context.Context) error {
 	rows, err := c.tx.Query(ctx, `
-		SELECT DISTINCT coalesce(a.pid, 0), coalesce(a.application_name, ''), coalesce(a.usename, p.owner)::text, coalesce(p.gid, ''),
+		SELECT DISTINCT coalesce(a.pid, 0), coalesce(a.application_name, ''), coalesce(a.usename, p.owner, '')::text, coalesce(p.gid, ''),
 		       clock_timestamp()::timestamptz(0) - coalesce(a.xact_start, p.prepared)::timestamptz(0)
 		  FROM pg_locks l
 		  JOIN pg_class c ON c.oid = l.relation
@@ -112,7 +112,7 @@ func (c *checker) transactions(ctx context.Context) error {
 		  LEFT JOIN pg_stat_activity a ON a.pid = l.pid
 		  LEFT JOIN pg_locks x ON l.pid IS NULL AND x.pid IS NULL AND x.locktype = 'transactionid' AND x.virtualtransaction = l.virtualtransaction
 		  LEFT JOIN pg_prepared_xacts p ON p.transaction = x.transactionid
-		 WHERE l.locktype = 'relation' AND l.granted AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')
+		 WHERE l.locktype = 'relation' AND l.granted AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'ShareUpdateExclusiveLock')
 		   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 		   AND (n.nspname, c.relname) IN (('public', 'hosts'), ('public', 'ipv6_reservations'), ('keastream', 'outbox'))
 		   AND coalesce(a.xact_start, p.prepared) < clock_timestamp() - $1::interval

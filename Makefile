@@ -55,12 +55,12 @@ soak: ## Attack the publisher with faults by chance (SOAK=2m SEED=4711 SEEDS=10 
 	$(GO) test -count $(SEEDS) -timeout 0 ./internal/soak -run '^TestSoak$$' -v -args -soak $(SOAK) -seed $(SEED) -form '$(FORM)'
 
 .PHONY: planted
-planted: ## Plant bugs into the publisher, which the soak must find (SOAK=2m SEED=4711)
-	$(GO) test -timeout 0 ./internal/soak -run '^TestPlantedBugsAreFound$$' -v -args -planted all -soak $(SOAK) -seed $(SEED) -form '$(FORM)'
+planted: ## Plant bugs into the publisher, which the soak must find (SOAK=2m SEED=4711 BUG=stale-cache)
+	$(GO) test -timeout 0 ./internal/soak -run '^TestPlantedBugsAreFound$$' -v -args -planted '$(or $(BUG),all)' -soak $(SOAK) -seed $(SEED) -form '$(FORM)'
 
 .PHONY: bench
 bench: ## Run all benchmarks, or some (PKG=./services/publisher/outbox B=Row)
-	$(GO) test -run '^$$' -bench '$(or $(B),.)' $(PKG)
+	$(GO) test -timeout 0 -run '^$$' -bench '$(or $(B),.)' $(PKG)
 
 .PHONY: demo
 demo: deps build ## Run everything on this machine, with a simulated SOLIDserver (ONCE=1: show it once and end)

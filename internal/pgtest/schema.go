@@ -15,9 +15,9 @@ import (
 type Schema string
 
 // The schemas that Kea's releases brought, of which Kea13 is Kea's own script.
-// Its later scripts are in no package of this machine's distribution, so those
-// schemas are the reservations' tables alone, written down here by what each
-// release has of them. What Kea changed there:
+// Its later scripts are in no package of Debian 12, so those schemas are the
+// reservations' tables alone, written down here by what each release has of them.
+// What Kea changed there:
 //
 //	18  ipv6_reservations.address becomes inet, from varchar(39) that takes any text
 //	25  ipv6_reservations gets excluded_prefix and excluded_prefix_len

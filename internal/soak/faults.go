@@ -88,6 +88,9 @@ func (s *strike) standbyPublisher() *publisher {
 
 // kill kills a publisher and starts it again.
 func (s *strike) kill(p *publisher) (bool, error) {
+	if err := p.Crashed(); err != nil { // killing it would hide that
+		return false, broken(err)
+	}
 	running := p.Running()
 	p.kill(s.ctx)
 	s.wait()
@@ -183,6 +186,9 @@ func changeCredentials(s *strike) (bool, error) {
 
 func (s *strike) killServerNumber(i int) (bool, error) {
 	p := s.world.servers[i]
+	if err := p.Crashed(); err != nil {
+		return false, broken(err)
+	}
 	running := p.Running()
 	p.Kill()
 	s.wait()

@@ -29,6 +29,9 @@ func TestPlantedBugsAreFound(t *testing.T) {
 	if err != nil || len(patches) == 0 {
 		t.Fatalf("no patches: %v", err)
 	}
+	if file := "testdata/planted/" + *planted + ".patch"; *planted != "" && *planted != "all" && !slices.Contains(patches, file) {
+		t.Fatalf("-planted %s: there is no %s", *planted, file)
+	}
 	for _, patch := range patches {
 		name := strings.TrimSuffix(filepath.Base(patch), ".patch")
 		t.Run(name, func(t *testing.T) { // one after the other: a soak has the machine to itself

@@ -33,11 +33,9 @@ const (
 	metricRefused   = "keastream_publisher_publish_refused_expectations_total"
 	metricUnclear   = "keastream_publisher_publish_unclear_total"
 	metricReadBacks = "keastream_publisher_publish_read_backs_total"
-	metricRetries   = "keastream_publisher_publish_retries_total"
-	metricCompared  = "keastream_publisher_comparisons_total"
 )
 
-var metrics = []string{metricActive, metricComplete, metricRefused, metricUnclear, metricReadBacks, metricRetries, metricCompared}
+var metrics = []string{metricActive, metricComplete, metricRefused, metricUnclear, metricReadBacks}
 
 // look reads the metrics. A counter that shrank belongs to a new process.
 func (p *publisher) look(ctx context.Context) error {

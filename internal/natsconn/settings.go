@@ -20,7 +20,7 @@ type Settings struct {
 	// URL are the addresses of one cluster, scheme nats, tls, ws or wss. It has
 	// no default of its own, so that a service can see whether it was given;
 	// Connect takes [DefaultURL] if it is empty.
-	URL []string `name:"nats-url" placeholder:"URL" help:"Address of NATS; several as a list or by repeating the flag; a comma in a password is written as %2C (default: nats://127.0.0.1:4222)."`
+	URL []string `name:"nats-url" placeholder:"URL" help:"Address of NATS; several as a list or by repeating the flag; a comma in a password is written as %2C. Consumers take nats://127.0.0.1:4222 without it."`
 
 	// Creds is the path of a credentials file (user JWT and key). It is read
 	// anew at each connect.

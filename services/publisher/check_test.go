@@ -34,7 +34,7 @@ func TestCheck(t *testing.T) {
 
 	stop()
 	if code, out, _ := program(t.Context(), t, publisher, "check"); code != daemon.ExitDifference || !strings.Contains(out, "\npublisher  none\n") ||
-		!strings.Contains(out, "\nerror: no publisher works on this database\n  -> start keastream-publisher\n") {
+		!strings.Contains(out, "\nerror: no publisher works on this database\n  -> start keastream-publisher; if it runs, its log and /readyz say what it waits for\n") {
 		t.Errorf("no publisher: exit code %d:\n%s", code, out)
 	}
 	code, out, _ = program(t.Context(), t, publisher, "check", "--json")

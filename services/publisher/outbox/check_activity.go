@@ -49,7 +49,7 @@ func (c *checker) publisher(ctx context.Context) error {
 		   AND (l.classid::bigint << 32 | l.objid::bigint) = $1`, PublisherLock).Scan(&pid, &name)
 	switch {
 	case err == pgx.ErrNoRows:
-		c.find("no_publisher", Problem, "start keastream-publisher", "no publisher works on this database")
+		c.find("no_publisher", Problem, "start keastream-publisher; if it runs, its log and /readyz say what it waits for", "no publisher works on this database")
 		return nil
 	case err != nil:
 		return err

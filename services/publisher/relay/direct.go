@@ -74,9 +74,9 @@ func (l *leadership) checkMode(ctx context.Context, last events.Heartbeat) error
 	l.toldDirect = true
 	remedy := "run `keastream-publisher install` on the database"
 	if l.WithoutOutbox {
-		remedy = "do without --outbox none"
+		remedy += ", and do without --outbox none"
 		if err := outbox.CheckInstalled(ctx, l.session.conn); !errors.Is(err, outbox.ErrNotInstalled) {
-			l.Log.WarnContext(ctx, "an outbox is installed, and --outbox none leaves its marks to pile up", "remedy", "take it out of the database, or "+remedy)
+			l.Log.WarnContext(ctx, "an outbox is installed, and --outbox none leaves its marks to pile up", "remedy", "take it out of the database, or do without --outbox none")
 		}
 	}
 	l.Log.WarnContext(ctx, "working without the outbox: a change is found when something notifies of it, or within a minute", "remedy", remedy)

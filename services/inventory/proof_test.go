@@ -125,6 +125,8 @@ func TestAStreamThatIsFilledAgainChangesNothing(t *testing.T) {
 	s := start(t, f.url, f.dir, nil)
 	s.awaitHosts(cab11, "us3-cab11-ru1-ilo 3")
 	s.awaitHosts(cab10, "us3-cab10-ru17-idrac 1", "us3-cab10-ru7-9-ilo 2")
+	s.awaitLog(1, "wrote inventory file", cab10) // a file is there before the line that tells of it
+	s.awaitLog(1, "wrote inventory file", cab11)
 	written := s.log.count("INFO wrote")
 
 	f.lose(t)

@@ -258,10 +258,11 @@ func TestTheReplacedSystemIsTakenOver(t *testing.T) {
 	if s.log.count("WARN a file that is not ours", "us3-cab12") != 1 {
 		t.Error("the file that is not ours was not reported exactly once")
 	}
-	if status, text := s.get("/metrics"); status != 200 || !strings.Contains(text, `keastream_inventory_files{state="foreign"} 1`) ||
-		!strings.Contains(text, `keastream_inventory_files{state="current"} 2`) {
-		t.Errorf("metrics: %d\n%s", status, text)
-	}
+	s.await("the metrics, which follow the round", func() bool {
+		_, text := s.get("/metrics")
+		return strings.Contains(text, `keastream_inventory_files{state="foreign"} 1`) &&
+			strings.Contains(text, `keastream_inventory_files{state="current"} 2`)
+	})
 }
 
 func TestEverySourceOfAFileMustAgree(t *testing.T) {

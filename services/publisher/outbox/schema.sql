@@ -205,8 +205,8 @@ CREATE TABLE IF NOT EXISTS keastream.installation (
   kea_schema   text        NOT NULL,               -- Kea's schema_version then, "13.0"
   channel      text        NOT NULL,               -- of NOTIFY
   -- Triggers of others that had to go, so that they can be put back: an array
-  -- of {"table", "trigger", "enabled", "definition", "function"}, the last two
-  -- in SQL. The function itself is still there.
+  -- of {"table", "trigger", "enabled", "definition", "function", "function_name",
+  -- "function_owner"}, definition and function in SQL. The function itself is still there.
   replaced     jsonb       NOT NULL
 );
 

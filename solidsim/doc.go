@@ -5,9 +5,12 @@
 //
 // # How it is put together
 //
-//   - The store holds DNS servers, zones and resource records in memory. A
-//     record is never changed once it is stored: an edit puts a new one in its
-//     place, so that a listing can be written out without holding the lock.
+//   - The model holds DNS servers, their views, zones and resource records in
+//     memory, the store the lock around it. What a record says is never changed
+//     once it is stored: an edit puts a new one in its place.
+//   - Each server that answers DNS has a queue of pushes. What it was pushed is
+//     what it answers, and on a member of a SMART also what is listed as its
+//     copy. No goroutine pushes: what is due is done when somebody looks.
 //   - A service is an entry in one table (newServices): its methods, the
 //     parameters that it knows and whether it writes. The list, info and count
 //     services of all objects are one generic piece over a table of columns.
@@ -15,20 +18,36 @@
 //     parameters, wait for the latency, authenticate, ask the fault hook, run
 //     the service, ask for the fault after the commit, answer.
 //   - WHERE is tokenized, parsed and compiled; nothing is matched by pattern.
-//   - Each DNS server of the store answers on its own address, UDP and TCP.
+//     A clause about records is taken apart: names and ids are looked up, what
+//     is about zone, view and server is asked of each zone, and only the rest of
+//     rows. A page of 1,000 costs the same among 2,000 and 100,000 records.
+//   - Each DNS server answers on its own address, UDP and TCP, and each view of
+//     a server that has several.
 //
 // # What it takes a side on
 //
 // The API is not documented in every corner. Where its behaviour is not known
 // the simulator takes the strict side, so that a client which works here
-// depends on nothing doubtful: names and targets with a trailing dot are
-// refused, a delete that fits several records is refused, a record below a
-// nested zone cannot be put into the zone above it, columns used in WHERE and
-// ORDERBY must be in SELECT, a PUT never creates.
+// depends on nothing doubtful. Of these there are switches, all in Unknowns: a
+// write on a member of a SMART is refused, one without a view on a server with
+// views too; a POST that edits answers 200; an edit cannot make two records
+// equal; a CNAME stands alone; SOA and NS of a zone are not listed.
+//
+// Other sides it takes without a switch: names and targets with a trailing dot
+// are refused; a delete that fits several records is refused; a record below a
+// nested zone cannot be put into the zone above it; columns used in WHERE and
+// ORDERBY must be in SELECT; a PUT never creates. An edit is pending like a
+// creation (delayed_create_time). A record whose deletion is pending is listed,
+// but not there for writes, and may be made anew beside it. The automatic PTR
+// (class parameter dnsptr=1) has the TTL of its A or AAAA, stands in the same
+// view, and goes with it; a PTR that somebody else made is left alone, and a
+// change of dnsptr works on later changes only. Records inherit no class
+// parameters, and views and servers do not pass theirs on to the members of a
+// SMART.
 //
 // # What it does not have
 //
-// The record types are A, AAAA, CNAME, PTR and TXT; there are no views and no
-// members of a SMART, and authentication is the native scheme. A listing shows
-// no SOA and NS rows: the DNS side makes them up.
+// The record types are A, AAAA, CNAME, MX, NS, PTR, SRV and TXT; a zone has its
+// SOA. Slave and forward zones are listed and hold nothing. There is no IPAM:
+// ipam_replication is a class parameter like any other.
 package solidsim

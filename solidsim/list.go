@@ -11,10 +11,11 @@ import (
 // A listing is a call to a list service, read and compiled: which rows, which
 // of their columns, in which order, which part of them.
 type listing[T any] struct {
+	id       string // the column that tells the rows apart
 	where    expression
 	match    func(T) bool
 	selected columns[T]
-	order    []sortKey[T] // empty: as the store has them, by id
+	order    []sortKey[T] // empty: by id
 	offset   int
 	limit    int // 0: no limit
 }
@@ -26,14 +27,23 @@ type sortKey[T any] struct {
 
 // listParameters are the parameters that newListing knows. On /rest their
 // names are upper case, except for the two of the page.
-func listParameters() []string { return []string{"WHERE", "ORDERBY", "SELECT", "limit", "offset"} }
+func listParameters() []string {
+	return []string{"WHERE", "ORDERBY", "SELECT", "TAGS", "NO_PARENT_CLASS_PARAM", "limit", "offset"}
+}
 
 // newListing reads the parameters. What WHERE and ORDERBY use must be selected
 // (the vendor's OpenAPI file says so).
-func newListing[T any](all columns[T], p params) (l listing[T], err error) {
+func newListing[T any](t table[T], p params) (l listing[T], err error) {
+	l.id = t.id
+	all := t.columns(p["NO_PARENT_CLASS_PARAM"] == "1")
 	if l.selected, err = selectColumns(all, p["SELECT"]); err != nil {
 		return l, refuseParameter("SELECT", p["SELECT"], err.Error())
 	}
+	tags, err := t.tagColumns(p["TAGS"])
+	if err != nil {
+		return l, refuseParameter("TAGS", p["TAGS"], err.Error())
+	}
+	l.selected = slices.Concat(l.selected, tags)
 	if l.where, err = parseWhere(p["WHERE"]); err != nil {
 		return l, refuseParameter("WHERE", p["WHERE"], "syntax error: "+err.Error())
 	}
@@ -103,36 +113,23 @@ func orderColumn[T any](cols columns[T], word string) (column[T], error) {
 	return cols[ordinal-1], nil
 }
 
-// page returns the rows that the call asks for.
-func (l *listing[T]) page(rows []T) []T {
-	var found []T
-	skip := l.offset
-	for _, row := range rows {
-		if !l.match(row) {
-			continue
-		}
-		if len(l.order) == 0 {
-			if skip > 0 {
-				skip--
-				continue
-			}
-			if l.limit > 0 && len(found) == l.limit {
-				break
-			}
-		}
-		found = append(found, row)
+// page returns the rows that the call asks for. In the order of the ids it
+// stops at the end of the page, in another one it has to see all.
+func (l *listing[T]) page(src source[T]) []T {
+	if l.byID() {
+		return src.page(l.offset, l.limit)
 	}
-	if len(l.order) == 0 {
-		return found
-	}
-	if !slices.IsSortedFunc(found, l.compare) {
-		slices.SortStableFunc(found, l.compare)
-	}
+	found := src.page(0, 0)
+	slices.SortStableFunc(found, l.compare)
 	found = found[min(l.offset, len(found)):]
 	if l.limit > 0 {
 		found = found[:min(l.limit, len(found))]
 	}
 	return found
+}
+
+func (l *listing[T]) byID() bool {
+	return len(l.order) == 0 || l.order[0].column.name == l.id && !l.order[0].descending
 }
 
 func (l *listing[T]) compare(a, b T) int {
@@ -162,43 +159,45 @@ func render[T any](selected columns[T], rows []T) answer {
 	return objects(http.StatusOK, objectRows)
 }
 
-// listService makes a list service. The function rows gives the rows that can
-// fit the clause, by id.
-func listService[T any](all columns[T], rows func(listing[T]) []T) handler {
+// listService makes a list service.
+func listService[T any](st *store, t table[T]) handler {
 	return func(_ string, p params) (answer, error) {
-		l, err := newListing(all, p)
+		l, err := newListing(t, p)
 		if err != nil {
 			return answer{}, err
 		}
-		return render(l.selected, rows(l)), nil
+		defer st.read()()
+		return render(l.selected, l.page(t.source(&l))), nil
 	}
 }
 
 // countService makes a count service: one row with the number of rows.
-func countService[T any](all columns[T], rows func(listing[T]) []T) handler {
+func countService[T any](st *store, t table[T]) handler {
 	return func(_ string, p params) (answer, error) {
-		l, err := newListing(all, params{"WHERE": p["WHERE"]})
+		l, err := newListing(t, params{"WHERE": p["WHERE"], "TAGS": p["TAGS"]})
 		if err != nil {
 			return answer{}, err
 		}
-		total := strconv.Itoa(len(rows(l)))
+		defer st.read()()
+		total := strconv.Itoa(t.source(&l).count())
 		return objects(http.StatusOK, [][]field{{{"errno", "0"}, {"total", total}}}), nil
 	}
 }
 
 // infoService makes an info service, which gives the row with one id. An id
 // that does not exist is an empty answer, not an error.
-func infoService[T any](all columns[T], id string, rows func(listing[T]) []T) handler {
+func infoService[T any](st *store, t table[T]) handler {
 	return func(_ string, p params) (answer, error) {
-		if _, given, err := p.integer(id, 1); err != nil {
+		if _, given, err := p.integer(t.id, 1); err != nil {
 			return answer{}, err
 		} else if !given {
-			return answer{}, refuseParameter(id, "", "the id is needed")
+			return answer{}, refuseParameter(t.id, "", "the id is needed")
 		}
-		l, err := newListing(all, params{"WHERE": id + "=" + p[id]})
+		l, err := newListing(t, params{"WHERE": t.id + "=" + p[t.id]})
 		if err != nil {
 			return answer{}, err
 		}
-		return render(all, rows(l)), nil
+		defer st.read()()
+		return render(l.selected, l.page(t.source(&l))), nil
 	}
 }

@@ -2,9 +2,10 @@ package solidsim
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
-	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -26,47 +27,95 @@ func (v rdata) all() string {
 // maxTXT is the longest text that SOLIDserver takes, in bytes.
 const maxTXT = 255
 
-// canonicalType returns the type in upper case, if the simulator has it.
-func canonicalType(rtype string) (string, error) {
-	switch upper := strings.ToUpper(rtype); upper {
-	case "A", "AAAA", "CNAME", "PTR", "TXT":
-		return upper, nil
-	default:
-		return "", refuseParameter("rr_type", rtype, "the type must be one of A, AAAA, CNAME, PTR, TXT")
+// A valueKind says how one value of a type is checked and kept.
+type valueKind int
+
+const (
+	addr4Value valueKind = iota
+	addr6Value           // kept written out in 8 groups of 4 digits
+	nameValue            // kept in lower case
+	textValue            // kept untouched
+	uint16Value
+	uint32Value
+)
+
+// recordTypes are the types that the simulator has, with their values.
+func recordTypes() map[string][]valueKind {
+	return map[string][]valueKind{
+		"A":     {addr4Value},
+		"AAAA":  {addr6Value},
+		"CNAME": {nameValue},
+		"MX":    {uint16Value, nameValue},
+		"NS":    {nameValue},
+		"PTR":   {nameValue},
+		"SOA":   {nameValue, nameValue, uint32Value, uint32Value, uint32Value, uint32Value, uint32Value},
+		"SRV":   {uint16Value, uint16Value, uint16Value, nameValue},
+		"TXT":   {textValue},
 	}
 }
 
+// canonicalType returns the type in upper case, if the simulator has it.
+func canonicalType(rtype string) (string, error) {
+	types := recordTypes()
+	upper := strings.ToUpper(rtype)
+	if _, known := types[upper]; !known {
+		names := strings.Join(slices.Sorted(maps.Keys(types)), ", ")
+		return "", refuseParameter("rr_type", rtype, "the type must be one of "+names)
+	}
+	return upper, nil
+}
+
 // canonicalValues checks the values of a type and returns them as SOLIDserver
-// keeps them: AAAA written out in 8 groups of 4 digits, names in lower case,
-// text untouched.
+// keeps them.
 func canonicalValues(rtype string, v rdata) (rdata, error) {
-	for i, value := range v[1:] {
-		if value != "" {
-			return rdata{}, refuseParameter(fmt.Sprintf("value%d", i+2), value, rtype+" has one value")
+	kinds := recordTypes()[rtype]
+	for i, value := range v {
+		parameter := fmt.Sprintf("value%d", i+1)
+		if i >= len(kinds) {
+			if value != "" {
+				return rdata{}, refuseParameter(parameter, value, fmt.Sprintf("%s has %d values", rtype, len(kinds)))
+			}
+			continue
+		}
+		var err error
+		if v[i], err = kinds[i].canonical(rtype, parameter, value); err != nil {
+			return rdata{}, err
 		}
 	}
-	var err error
-	switch rtype {
-	case "A":
-		addr, parseErr := netip.ParseAddr(v[0])
-		if parseErr != nil || !addr.Is4() {
-			return rdata{}, refuseParameter("value1", v[0], "A needs an IPv4 address")
+	return v, nil
+}
+
+func (k valueKind) canonical(rtype, parameter, value string) (string, error) {
+	addr, err := netip.ParseAddr(value)
+	switch k {
+	case addr4Value:
+		if err != nil || !addr.Is4() {
+			return "", refuseParameter(parameter, value, rtype+" needs an IPv4 address")
 		}
-		v[0] = addr.String()
-	case "AAAA":
-		addr, parseErr := netip.ParseAddr(v[0])
-		if parseErr != nil || !addr.Is6() || addr.Zone() != "" {
-			return rdata{}, refuseParameter("value1", v[0], "AAAA needs an IPv6 address")
+		return addr.String(), nil
+	case addr6Value:
+		if err != nil || !addr.Is6() || addr.Zone() != "" {
+			return "", refuseParameter(parameter, value, rtype+" needs an IPv6 address")
 		}
-		v[0] = addr.StringExpanded()
-	case "CNAME", "PTR":
-		v[0], err = canonicalName("value1", v[0])
-	case "TXT":
-		if v[0] == "" || len(v[0]) > maxTXT || strings.ContainsFunc(v[0], control) {
-			err = refuseParameter("value1", v[0], fmt.Sprintf("TXT needs 1 to %d bytes without control characters", maxTXT))
+		return addr.StringExpanded(), nil
+	case nameValue:
+		return canonicalName(parameter, value)
+	case textValue:
+		if value == "" || len(value) > maxTXT || strings.ContainsFunc(value, control) {
+			return "", refuseParameter(parameter, value, fmt.Sprintf("%s needs 1 to %d bytes without control characters", rtype, maxTXT))
 		}
+		return value, nil
+	default:
+		bits := 16
+		if k == uint32Value {
+			bits = 32
+		}
+		n, err := strconv.ParseUint(value, 10, bits)
+		if err != nil {
+			return "", refuseParameter(parameter, value, fmt.Sprintf("%s needs a number of %d bits", rtype, bits))
+		}
+		return strconv.FormatUint(n, 10), nil
 	}
-	return v, err
 }
 
 // canonicalName checks a full DNS name and returns it in lower case. Labels
@@ -92,21 +141,32 @@ func control(r rune) bool { return r < ' ' || r == 0x7f }
 
 // wire returns the row as a DNS record of the owner name.
 func (r *rr) wire() dns.RR {
-	header := func(rtype uint16) dns.RR_Header {
-		return dns.RR_Header{Name: dns.Fqdn(r.name), Rrtype: rtype, Class: dns.ClassINET, Ttl: r.ttl}
-	}
+	header := dns.RR_Header{Name: dns.Fqdn(r.name), Rrtype: dns.StringToType[r.rtype], Class: dns.ClassINET, Ttl: r.ttl}
+	v := r.values
 	switch r.rtype {
 	case "A":
-		return &dns.A{Hdr: header(dns.TypeA), A: netip.MustParseAddr(r.values[0]).AsSlice()}
+		return &dns.A{Hdr: header, A: netip.MustParseAddr(v[0]).AsSlice()}
 	case "AAAA":
-		return &dns.AAAA{Hdr: header(dns.TypeAAAA), AAAA: netip.MustParseAddr(r.values[0]).AsSlice()}
+		return &dns.AAAA{Hdr: header, AAAA: netip.MustParseAddr(v[0]).AsSlice()}
 	case "CNAME":
-		return &dns.CNAME{Hdr: header(dns.TypeCNAME), Target: dns.Fqdn(r.values[0])}
+		return &dns.CNAME{Hdr: header, Target: dns.Fqdn(v[0])}
+	case "MX":
+		return &dns.MX{Hdr: header, Preference: short(v[0]), Mx: dns.Fqdn(v[1])}
+	case "NS":
+		return &dns.NS{Hdr: header, Ns: dns.Fqdn(v[0])}
 	case "PTR":
-		return &dns.PTR{Hdr: header(dns.TypePTR), Ptr: dns.Fqdn(r.values[0])}
+		return &dns.PTR{Hdr: header, Ptr: dns.Fqdn(v[0])}
+	case "SRV":
+		return &dns.SRV{Hdr: header, Priority: short(v[0]), Weight: short(v[1]), Port: short(v[2]), Target: dns.Fqdn(v[3])}
 	default:
-		return &dns.TXT{Hdr: header(dns.TypeTXT), Txt: []string{characterString(r.values[0])}}
+		return &dns.TXT{Hdr: header, Txt: []string{characterString(v[0])}}
 	}
+}
+
+// short is the number in a value that was checked.
+func short(value string) uint16 {
+	n, _ := strconv.ParseUint(value, 10, 16)
+	return uint16(n)
 }
 
 // characterString turns a TXT value into one string of a DNS message. The
@@ -117,34 +177,4 @@ func characterString(value string) string {
 		value = value[1 : len(value)-1]
 	}
 	return strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value)
-}
-
-// classParameters are the class parameters of an object by their names.
-type classParameters map[string]string
-
-// parseClassParameters reads the form `k=v&k2=v2`, in which names and values
-// are url-encoded. As a list of names alone it is what
-// class_parameters_to_delete holds.
-func parseClassParameters(parameter, encoded string) (classParameters, error) {
-	query, err := url.ParseQuery(encoded)
-	if err != nil {
-		return nil, refuseParameter(parameter, encoded, "class parameters are url-encoded name=value pairs joined by &")
-	}
-	params := make(classParameters, len(query))
-	for key, values := range query {
-		if key == "" {
-			return nil, refuseParameter(parameter, encoded, "a class parameter needs a name")
-		}
-		params[key] = values[len(values)-1]
-	}
-	return params, nil
-}
-
-// encode writes the parameters in the order of their names.
-func (c classParameters) encode() string {
-	query := make(url.Values, len(c))
-	for key, value := range c {
-		query.Set(key, value)
-	}
-	return query.Encode()
 }

@@ -1,9 +1,6 @@
 package solidsim
 
-import (
-	"net/http"
-	"slices"
-)
+import "net/http"
 
 // Texts of refusals that were reported from live systems.
 const (
@@ -25,20 +22,13 @@ type rrChange struct {
 	classRemoved classParameters
 }
 
-// readChange reads the parameters of dns_rr_add. A PUT edits and never
-// creates.
+// readChange reads the parameters of dns_rr_add.
 func (st *store) readChange(method string, p params) (c rrChange, err error) {
 	if c.rrTarget, err = st.readTarget(p); err != nil {
 		return c, err
 	}
-	if c.flag, err = p.choice("add_flag", "new_edit", "new_only", "edit_only"); err != nil {
+	if c.flag, err = readFlag(method, p); err != nil {
 		return c, err
-	}
-	if method == http.MethodPut {
-		if c.flag == "new_only" {
-			return c, refuseParameter("add_flag", c.flag, "PUT edits: use POST to create")
-		}
-		c.flag = "edit_only"
 	}
 	check, err := p.choice("check_value", "yes", "no")
 	if err != nil {
@@ -60,6 +50,18 @@ func (st *store) readChange(method string, p params) (c rrChange, err error) {
 	return c, c.complete()
 }
 
+// readFlag reads add_flag. A PUT edits and never creates.
+func readFlag(method string, p params) (string, error) {
+	flag, err := p.choice("add_flag", "new_edit", "new_only", "edit_only")
+	if err != nil || method != http.MethodPut {
+		return flag, err
+	}
+	if flag == "new_only" {
+		return "", refuseParameter("add_flag", flag, "PUT edits: use POST to create")
+	}
+	return "edit_only", nil
+}
+
 // complete checks that a change without an id says which record it means.
 func (c *rrChange) complete() error {
 	switch {
@@ -76,39 +78,72 @@ func (c *rrChange) complete() error {
 }
 
 // addRR is the service dns_rr_add: POST creates (and edits, as add_flag
-// says), PUT edits.
+// says), PUT edits. Without a view it may do so in several: the answer then has
+// the id of the first record, and is a refusal if no view took it.
 func (st *store) addRR(method string, p params) (answer, error) {
+	defer st.write()()
 	change, err := st.readChange(method, p)
 	if err != nil {
 		return answer{}, err
 	}
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	old, err := st.existing(&change)
-	switch {
-	case err != nil:
+	if change.id != 0 {
+		old, err := st.existing(&change, nil)
+		if err != nil {
+			return answer{}, err
+		}
+		return st.change(method, &change, nil, old)
+	}
+	views, err := st.viewsOfWrite(&change.rrTarget)
+	if err != nil {
 		return answer{}, err
-	case old != nil && change.flag == "new_only":
+	}
+	var first answer
+	for _, v := range views {
+		var result answer
+		old, viewErr := st.existing(&change, v)
+		if viewErr == nil {
+			result, viewErr = st.change(method, &change, v, old)
+		}
+		switch {
+		case viewErr != nil:
+			err = viewErr
+		case first.status == 0:
+			first = result
+		}
+	}
+	if first.status != 0 {
+		return first, nil
+	}
+	return answer{}, err
+}
+
+// change does what a call asks for in one view, where old is the row that it
+// means, if there is one.
+func (st *store) change(method string, c *rrChange, v *view, old *rr) (answer, error) {
+	switch {
+	case old != nil && c.flag == "new_only":
 		return answer{}, refuse(errnoExists, alreadyExists)
+	case old != nil && method == http.MethodPost && st.unknowns.CreatedStatus != 0:
+		return st.edit(old, c, st.unknowns.CreatedStatus)
 	case old != nil:
-		return st.edit(old, &change)
-	case change.flag == "edit_only":
+		return st.edit(old, c, http.StatusOK)
+	case c.flag == "edit_only":
 		return answer{}, refuse(errnoMissing, doesNotExist)
 	default:
-		return st.create(&change)
+		return st.create(c, v)
 	}
 }
 
 // existing returns the row that the change means: the one with its id, or the
-// first that counts as the same record.
-func (st *store) existing(c *rrChange) (*rr, error) {
+// first in the view that counts as the same record.
+func (st *store) existing(c *rrChange, v *view) (*rr, error) {
 	if c.id != 0 {
-		r := st.byID(c.id)
-		if r == nil {
-			return nil, refuse(errnoMissing, doesNotExist)
+		r, err := st.byID(c.id)
+		if err != nil {
+			return nil, err
 		}
-		named := rrTarget{server: c.server, zone: c.zone, name: c.name, rtype: c.rtype}
-		if !named.fits(r) {
+		named := c.rrTarget
+		if named.values = (rdata{}); !named.fits(r) {
 			return nil, refuse(errnoParameter, "server, zone, name and type of a record cannot be changed")
 		}
 		return r, c.canonical(r.rtype)
@@ -117,7 +152,7 @@ func (st *store) existing(c *rrChange) (*rr, error) {
 	if c.anyValue {
 		same.values = rdata{}
 	}
-	for _, r := range st.at(c.server, c.name) {
+	for _, r := range st.at(c.server, v, c.name) {
 		if same.fits(r) {
 			return r, nil
 		}
@@ -125,10 +160,24 @@ func (st *store) existing(c *rrChange) (*rr, error) {
 	return nil, nil
 }
 
-func (st *store) create(c *rrChange) (answer, error) {
-	z := st.zoneOf(c.server, c.name)
-	if z == nil || c.zone != nil && c.zone != z {
+// byID returns the row with an id for a write. One that is being deleted is
+// not there any more.
+func (st *store) byID(id int64) (*rr, error) {
+	r := st.rows.get(id)
+	if r == nil || r.pending == pendingDelete {
+		return nil, refuse(errnoMissing, doesNotExist)
+	}
+	return r, st.writable(r.zone.server)
+}
+
+func (st *store) create(c *rrChange, v *view) (answer, error) {
+	z := st.zoneOf(c.server, v, c.name)
+	if z == nil || z.kind != MasterZone || z.pending == pendingDelete ||
+		c.zone != nil && c.zone != z || c.zoneNamed != "" && c.zoneNamed != z.name {
 		return answer{}, refuse(errnoZone, outsideZone)
+	}
+	if c.rtype == "SOA" {
+		return answer{}, refuse(errnoExists, "the zone has its SOA")
 	}
 	created := &rr{
 		zone: z, name: c.name, rtype: c.rtype, values: c.values, ttl: defaultTTL,
@@ -138,11 +187,12 @@ func (st *store) create(c *rrChange) (answer, error) {
 	if err := st.admissible(created); err != nil {
 		return answer{}, err
 	}
-	st.insert(created)
+	st.put(created)
+	st.followPTR(nil, created)
 	return done(http.StatusCreated, created.id), nil
 }
 
-func (st *store) edit(old *rr, c *rrChange) (answer, error) {
+func (st *store) edit(old *rr, c *rrChange, status int) (answer, error) {
 	edited := *old
 	if c.values != (rdata{}) {
 		edited.values = c.values
@@ -154,8 +204,9 @@ func (st *store) edit(old *rr, c *rrChange) (answer, error) {
 			return answer{}, err
 		}
 	}
-	st.replace(&edited)
-	return done(http.StatusOK, edited.id), nil
+	st.put(&edited)
+	st.followPTR(old, &edited)
+	return done(status, edited.id), nil
 }
 
 func (c *rrChange) apply(r *rr) {
@@ -167,18 +218,37 @@ func (c *rrChange) apply(r *rr) {
 	}
 }
 
+// put lists a row, a new one or one in the place of another, and pushes it.
+func (st *store) put(r *rr) {
+	if r.id == 0 {
+		st.list(r)
+	} else {
+		st.replace(r)
+	}
+	st.pushRow(r, false)
+}
+
+// drop pushes the deletion of a row. It stays listed until that is done.
+func (st *store) drop(r *rr) {
+	dropped := *r
+	st.replace(&dropped)
+	st.pushRow(&dropped, true)
+}
+
 // admissible refuses a row that would stand twice, and a CNAME beside other
 // data (RFC 1034 3.6.2; the zone has SOA and NS at its name).
 func (st *store) admissible(row *rr) error {
-	if row.rtype == "CNAME" && row.name == row.zone.name {
+	if row.rtype == "CNAME" && row.name == row.zone.name && !st.unknowns.CNAMEBesideData {
 		return refuse(errnoExists, "CNAME and other data: the name is that of the zone")
 	}
-	for _, r := range st.at(row.zone.server, row.name) {
+	for _, r := range st.at(row.zone.server, row.zone.view, row.name) {
 		switch {
 		case r.id == row.id:
 		case r.rtype == row.rtype && r.values == row.values:
-			return refuse(errnoExists, alreadyExists)
-		case r.rtype == "CNAME" || row.rtype == "CNAME":
+			if row.id == 0 || !st.unknowns.EditDoubles {
+				return refuse(errnoExists, alreadyExists)
+			}
+		case (r.rtype == "CNAME" || row.rtype == "CNAME") && !st.unknowns.CNAMEBesideData:
 			return refuse(errnoExists, "CNAME and other data: the name has a "+r.rtype)
 		}
 	}
@@ -188,47 +258,48 @@ func (st *store) admissible(row *rr) error {
 // deleteRR is the service dns_rr_delete. It removes one row: the one with the
 // id, or the only one that fits the name and what else is given.
 func (st *store) deleteRR(_ string, p params) (answer, error) {
+	defer st.write()()
 	target, err := st.readTarget(p)
 	if err != nil {
 		return answer{}, err
 	}
-	switch {
-	case target.id != 0: // the id alone says it all
-	case target.name == "":
-		return answer{}, refuseParameter("rr_id", "", "the id, or the name and the DNS server are needed")
-	case target.server == nil:
-		return answer{}, refuseParameter("dns_name", "", "the DNS server is needed, as dns_id or dns_name")
-	case target.rtype != "":
-		if err := target.canonical(target.rtype); err != nil {
-			return answer{}, err
-		}
-	}
-	st.mu.Lock()
-	defer st.mu.Unlock()
 	row, err := st.single(&target)
 	if err != nil {
 		return answer{}, err
 	}
-	st.remove(row)
+	if row.rtype == "SOA" {
+		return answer{}, refuse(errnoZone, "the zone needs its SOA")
+	}
+	st.drop(row)
+	st.followPTR(row, nil)
 	return done(http.StatusOK, row.id), nil
 }
 
 // single returns the one row that a delete means.
 func (st *store) single(t *rrTarget) (*rr, error) {
-	if t.id != 0 {
-		if r := st.byID(t.id); r != nil {
-			return r, nil
+	switch {
+	case t.id != 0: // the id alone says it all
+		return st.byID(t.id)
+	case t.name == "":
+		return nil, refuseParameter("rr_id", "", "the id, or the name and the DNS server are needed")
+	case t.server == nil:
+		return nil, refuseParameter("dns_name", "", "the DNS server is needed, as dns_id or dns_name")
+	case t.rtype != "":
+		if err := t.canonical(t.rtype); err != nil {
+			return nil, err
 		}
-		return nil, refuse(errnoMissing, doesNotExist)
 	}
-	rows := slices.DeleteFunc(st.at(t.server, t.name), func(r *rr) bool {
-		return !t.fits(r) || t.ttl != nil && *t.ttl != r.ttl
-	})
-	switch len(rows) {
+	var found []*rr
+	for _, r := range st.byName[t.name] {
+		if r.pending != pendingDelete && t.fits(r) && (t.ttl == nil || *t.ttl == r.ttl) {
+			found = append(found, r)
+		}
+	}
+	switch len(found) {
 	case 0:
 		return nil, refuse(errnoMissing, doesNotExist)
 	case 1:
-		return rows[0], nil
+		return found[0], nil
 	default:
 		return nil, refuse(errnoParameter, "several records fit: give rr_id, or type and value")
 	}

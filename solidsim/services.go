@@ -1,10 +1,6 @@
 package solidsim
 
-import (
-	"net/http"
-	"strconv"
-	"strings"
-)
+import "net/http"
 
 // A handler does what one service is for.
 type handler func(method string, p params) (answer, error)
@@ -31,39 +27,54 @@ func newServices(st *store) map[string]service {
 			writes:     true,
 		},
 	}
-	addReaders(services, "dns_rr", "rr_id", rrColumns(), st.listRR)
-	addReaders(services, "dns_zone", "dnszone_id", zoneColumns(), fixed(st.zones))
-	addReaders(services, "dns_server", "dns_id", serverColumns(), fixed(st.servers))
-	addReaders(services, "member", "member_id", memberColumns(), fixed([]member{{id: 1}}))
+	addReaders(services, st, "dns_rr", st.rrTable())
+	addReaders(services, st, "dns_zone", table[*zone]{
+		id: "dnszone_id", columns: zoneColumns, tags: zoneTags(),
+		source: whole(func(z *zone) int64 { return z.id }, func() []*zone { return st.zones }),
+	})
+	addReaders(services, st, "dns_view", table[*view]{
+		id: "dnsview_id", columns: viewColumns, tags: viewTags(),
+		source: whole(func(v *view) int64 { return v.id }, func() []*view { return st.views }),
+	})
+	addReaders(services, st, "dns_server", table[*server]{
+		id: "dns_id", columns: serverColumns, tags: map[string]func(*server) inheritance{"dns": (*server).classParameters},
+		source: whole(func(s *server) int64 { return s.id }, func() []*server { return st.servers }),
+	})
+	addReaders(services, st, "member", table[member]{
+		id: "member_id", columns: memberColumns,
+		source: whole(func(m member) int64 { return m.id }, func() []member { return []member{{id: 1}} }),
+	})
 	return services
 }
 
+// rrTable has the tags of zones: records have none of their own.
+func (st *store) rrTable() table[*rr] {
+	tags := make(map[string]func(*rr) inheritance)
+	for kind, params := range zoneTags() {
+		tags[kind] = func(r *rr) inheritance { return params(r.zone) }
+	}
+	return table[*rr]{id: "rr_id", columns: rrColumns, tags: tags, source: st.rrSource}
+}
+
+func zoneTags() map[string]func(*zone) inheritance {
+	return map[string]func(*zone) inheritance{
+		"dns":     func(z *zone) inheritance { return z.server.classParameters() },
+		"dnsview": func(z *zone) inheritance { return z.view.inherits() },
+		"dnszone": (*zone).classParameters,
+	}
+}
+
+func viewTags() map[string]func(*view) inheritance {
+	return map[string]func(*view) inheritance{
+		"dns":     func(v *view) inheritance { return v.server.classParameters() },
+		"dnsview": (*view).inherits,
+	}
+}
+
 // addReaders adds the list, count and info services of an object.
-func addReaders[T any](services map[string]service, object, id string, all columns[T], rows func(listing[T]) []T) {
+func addReaders[T any](services map[string]service, st *store, object string, t table[T]) {
 	get := func(h handler) map[string]handler { return map[string]handler{http.MethodGet: h} }
-	services[object+"_list"] = service{handlers: get(listService(all, rows)), parameters: listParameters()}
-	services[object+"_count"] = service{handlers: get(countService(all, rows)), parameters: []string{"WHERE"}}
-	services[object+"_info"] = service{handlers: get(infoService(all, id, rows)), parameters: []string{id}}
-}
-
-// fixed lists rows that never change.
-func fixed[T any](all []T) func(listing[T]) []T {
-	return func(l listing[T]) []T { return l.page(all) }
-}
-
-// listRR lists records. A clause that fixes the name or the id is looked up in
-// the index; all others look at every row.
-func (st *store) listRR(l listing[*rr]) []*rr {
-	st.mu.RLock()
-	defer st.mu.RUnlock()
-	if name := required(l.where, "rr_full_name"); name != "" {
-		return l.page(st.byName[strings.ToLower(name)])
-	}
-	if id, err := strconv.ParseInt(required(l.where, "rr_id"), 10, 64); err == nil {
-		if r := st.byID(id); r != nil {
-			return l.page([]*rr{r})
-		}
-		return nil
-	}
-	return l.page(st.rows)
+	services[object+"_list"] = service{handlers: get(listService(st, t)), parameters: listParameters()}
+	services[object+"_count"] = service{handlers: get(countService(st, t)), parameters: []string{"WHERE", "TAGS"}}
+	services[object+"_info"] = service{handlers: get(infoService(st, t)), parameters: []string{t.id}}
 }

@@ -32,11 +32,21 @@ type Config struct {
 	// Listen is the address of the API, host:port. Default 127.0.0.1:0. The
 	// host, if it is a name, stands in the certificate.
 	Listen string
-	// DNSListen is the address on which each DNS server answers queries,
-	// host:port by the name of the server. Default for each: 127.0.0.1:0.
+	// Servers are the DNS servers. Default: InternalServer and ExternalServer,
+	// two SMARTs without members and views.
+	Servers []Server
+	// DNSListen is the address on which a DNS server answers queries, host:port
+	// by the name of the server, or by server/view if it has several views. A
+	// SMART with members answers none, its members do. Default for each:
+	// 127.0.0.1:0.
 	DNSListen map[string]string
-	// Zones are the zones of each server. Default site.com.
+	// Zones are the zones of each of the two default servers. Default site.com.
 	Zones []string
+	// PushDelay is how long it takes until a change is pushed to the DNS side.
+	// Default: it is there when the call is answered.
+	PushDelay time.Duration
+	// Unknowns are the switches for what is not known of a real appliance.
+	Unknowns Unknowns
 	// Users are the passwords by user. Default ipmadmin with admin.
 	Users map[string]string
 	// Latency is how long each call of the API takes, at least. Calls run in
@@ -84,8 +94,13 @@ func Start(ctx context.Context, cfg Config) (*Sim, error) {
 		return nil, err
 	}
 	closed, cancel := context.WithCancel(context.Background())
+	st, err := cfg.store()
+	if err != nil {
+		cancel()
+		return nil, err
+	}
 	s := &Sim{
-		store:     newStore([]string{InternalServer, ExternalServer}, cfg.Zones),
+		store:     st,
 		authority: authority,
 		cancel:    cancel,
 		failure:   make(chan error, 1),
@@ -121,32 +136,21 @@ func (c Config) Validate() error {
 // complete puts the defaults in and checks the settings.
 func (c Config) complete() (Config, error) {
 	c.Listen = cmp.Or(c.Listen, loopback)
-	dnsListen := map[string]string{InternalServer: loopback, ExternalServer: loopback}
-	errs := []error{checkAddr("API", c.Listen)}
-	for _, server := range slices.Sorted(maps.Keys(c.DNSListen)) {
-		addr := c.DNSListen[server]
-		if _, known := dnsListen[server]; !known {
-			errs = append(errs, fmt.Errorf("DNS server %q: want %s or %s", server, InternalServer, ExternalServer))
+	errs := []error{checkAddr("API", c.Listen), c.Unknowns.validate()}
+	if len(c.Servers) > 0 && len(c.Zones) > 0 {
+		errs = append(errs, errors.New("zones are given beside servers: put them into these"))
+	}
+	if len(c.Servers) == 0 {
+		c.Servers = defaultServers(c.Zones)
+	}
+	described, err := c.describe()
+	errs = append(errs, err)
+	for _, name := range slices.Sorted(maps.Keys(c.DNSListen)) {
+		if !slices.Contains(described.addressees(), name) {
+			errs = append(errs, fmt.Errorf("DNS server %q: want one of %q", name, described.addressees()))
 		}
-		dnsListen[server] = addr
-		errs = append(errs, checkAddr("DNS", addr))
+		errs = append(errs, checkAddr("DNS", c.DNSListen[name]))
 	}
-	c.DNSListen = dnsListen
-	if len(c.Zones) == 0 {
-		c.Zones = []string{"site.com"}
-	}
-	var zones []string
-	for _, zone := range c.Zones {
-		lower, err := canonicalName("zone", zone)
-		switch {
-		case err != nil:
-			errs = append(errs, err)
-		case slices.Contains(zones, lower):
-			errs = append(errs, fmt.Errorf("zone %q is given twice: leave one out", lower))
-		}
-		zones = append(zones, lower)
-	}
-	c.Zones = zones
 	if len(c.Users) == 0 {
 		c.Users = map[string]string{"ipmadmin": "admin"}
 	}
@@ -155,6 +159,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.Latency < 0 {
 		errs = append(errs, fmt.Errorf("latency %s: want 0 or more", c.Latency))
+	}
+	if c.PushDelay < 0 {
+		errs = append(errs, fmt.Errorf("push delay %s: want 0 or more", c.PushDelay))
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -178,8 +185,8 @@ func (s *Sim) listen(ctx context.Context, cfg Config) (err error) {
 	if s.listener, err = config.Listen(ctx, "tcp", cfg.Listen); err != nil {
 		return fmt.Errorf("listen for the API: %w", err)
 	}
-	for _, server := range s.store.servers {
-		ns, err := listenDNS(ctx, s.store, server, cfg.DNSListen[server.name])
+	for _, name := range s.store.addressees() {
+		ns, err := listenDNS(ctx, s.store, name, cmp.Or(cfg.DNSListen[name], loopback))
 		if err != nil {
 			return err
 		}
@@ -256,10 +263,12 @@ func (s *Sim) URL() string { return "https://" + s.Addr() }
 func (s *Sim) Addr() string { return reachable(s.listener.Addr().String()) }
 
 // DNSAddr is the address, host:port, on which a DNS server answers queries by
-// UDP and TCP. It is empty for a server that does not exist.
-func (s *Sim) DNSAddr(server string) string {
+// UDP and TCP: a member of a SMART, a SMART without members, or a server by
+// itself. If the server has several views, each has an address of its own and
+// the name is server/view. It is empty for a name that answers no queries.
+func (s *Sim) DNSAddr(name string) string {
 	for _, ns := range s.dns {
-		if ns.server.name == server {
+		if ns.name == name {
 			return reachable(ns.addr)
 		}
 	}

@@ -20,9 +20,19 @@ const (
 // A column is one field of the rows of an object. Every value is a string, as
 // in the answers of the API; an empty one counts as null.
 type column[T any] struct {
-	name  string
-	kind  kind
-	value func(T) string
+	name   string
+	kind   kind
+	value  func(T) string
+	number func(T) int64 // the same without the detour; only of a numberKind, nil: there is none
+}
+
+// integer is the value of a column of integers.
+func (c column[T]) integer(row T) int64 {
+	if c.number != nil {
+		return c.number(row)
+	}
+	n, _ := strconv.ParseInt(c.value(row), 10, 64)
+	return n
 }
 
 type columns[T any] []column[T]
@@ -38,12 +48,11 @@ func (c columns[T]) find(name string) (column[T], error) {
 
 // compare orders the rows a and b by this column.
 func (c column[T]) compare(a, b T) int {
+	if c.kind == numberKind {
+		return cmp.Compare(c.integer(a), c.integer(b))
+	}
 	x, y := c.value(a), c.value(b)
 	switch c.kind {
-	case numberKind:
-		i, _ := strconv.ParseInt(x, 10, 64)
-		j, _ := strconv.ParseInt(y, 10, 64)
-		return cmp.Compare(i, j)
 	case nameKind:
 		return cmp.Compare(strings.ToLower(x), strings.ToLower(y))
 	default:
@@ -128,10 +137,7 @@ func compileComparison[T any](op operator, literal string, col column[T]) (func(
 		if err != nil {
 			return nil, fmt.Errorf("column %s holds integers: %q is none", col.name, literal)
 		}
-		order = func(row T) int {
-			have, _ := strconv.ParseInt(col.value(row), 10, 64)
-			return cmp.Compare(have, want)
-		}
+		order = func(row T) int { return cmp.Compare(col.integer(row), want) }
 	case nameKind:
 		want := strings.ToLower(literal)
 		order = func(row T) int { return cmp.Compare(strings.ToLower(col.value(row)), want) }
@@ -186,20 +192,33 @@ func matchLike(p, t []rune) bool {
 	return i == len(p)
 }
 
-// required returns the literal that a column must equal for the clause to be
-// true, and "" if there is none. It lets a lookup by name use the index.
-func required(e expression, column string) string {
+// conjuncts are the parts of a clause that all have to be true.
+func conjuncts(e expression) []expression {
+	switch e := e.(type) {
+	case nil:
+		return nil
+	case allOf:
+		var parts []expression
+		for _, term := range e {
+			parts = append(parts, conjuncts(term)...)
+		}
+		return parts
+	default:
+		return []expression{e}
+	}
+}
+
+// about tells whether a clause looks at these columns alone.
+func about[T any](e expression, cols columns[T]) bool {
+	var terms []expression
 	switch e := e.(type) {
 	case condition:
-		if e.column == column && e.operator == equal {
-			return e.literals[0]
-		}
+		_, err := cols.find(e.column)
+		return err == nil
 	case allOf:
-		for _, term := range e {
-			if c, ok := term.(condition); ok && c.column == column && c.operator == equal {
-				return c.literals[0]
-			}
-		}
+		terms = e
+	case anyOf:
+		terms = e
 	}
-	return ""
+	return !slices.ContainsFunc(terms, func(term expression) bool { return !about(term, cols) })
 }

@@ -41,7 +41,8 @@
 // but not there for writes, and may be made anew beside it. The automatic PTR
 // (class parameter dnsptr=1) has the TTL of its A or AAAA, stands in the same
 // view, and goes with it; a PTR that somebody else made is left alone, and a
-// change of dnsptr works on later changes only. Records inherit no class
+// change of dnsptr works on later changes only. A zone with records can be
+// deleted, a view or a server with zones cannot. Records inherit no class
 // parameters, and views and servers do not pass theirs on to the members of a
 // SMART.
 //
@@ -49,5 +50,6 @@
 //
 // The record types are A, AAAA, CNAME, MX, NS, PTR, SRV and TXT; a zone has its
 // SOA. Slave and forward zones are listed and hold nothing. There is no IPAM:
-// ipam_replication is a class parameter like any other.
+// ipam_replication is a class parameter like any other. A server that was added
+// while the simulator runs gets pushes, but no address to answer DNS on.
 package solidsim

@@ -106,6 +106,8 @@ func TestServersAndMembers(t *testing.T) {
 		{"POST", "dns_rr_add", "hostaddr", "192.0.2.3", "rr_name", "i.site.com", "rr_type", "A", "value1", "192.0.2.2"},
 		{"PUT", "dns_rr_add", "rr_id", "102", "rr_ttl", "5"},
 		{"DELETE", "dns_rr_delete", "rr_id", "103"},
+		{"POST", "dns_zone_add", "dns_name", "ns1.site.com", "dnszone_name", "new.com"},
+		{"DELETE", "dns_zone_delete", "dnszone_id", "15"},
 	} {
 		row := c.must(400, call[0], call[1], call[2:]...)[0]
 		if !strings.Contains(row["errmsg"], "member of the SMART smart.site.com") {

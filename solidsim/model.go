@@ -268,6 +268,16 @@ func (m *model) removeZone(z *zone) {
 	m.revision++
 }
 
+func (m *model) removeView(v *view) {
+	m.views = without(m.views, v)
+	m.revision++
+}
+
+func (m *model) removeServer(s *server) {
+	m.servers = without(m.servers, s)
+	m.revision++
+}
+
 func without[T comparable](all []T, one T) []T {
 	return slices.DeleteFunc(all, func(t T) bool { return t == one })
 }

@@ -27,6 +27,7 @@ func newServices(st *store) map[string]service {
 			writes:     true,
 		},
 	}
+	st.addObjectServices(services)
 	addReaders(services, st, "dns_rr", st.rrTable())
 	addReaders(services, st, "dns_zone", table[*zone]{
 		id: "dnszone_id", columns: zoneColumns, tags: zoneTags(),

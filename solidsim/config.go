@@ -306,10 +306,14 @@ func (c Config) describe() (*store, error) {
 	return st, st.newServers(c.Servers)
 }
 
-// store makes the store of a simulator.
+// store makes the store of a simulator: from the state file, if there is one,
+// else as described.
 func (c Config) store() (*store, error) {
 	st, err := c.describe()
 	st.delay = c.PushDelay
+	if err == nil && c.StateFile != "" {
+		err = st.loadFile(c.StateFile)
+	}
 	return st, err
 }
 

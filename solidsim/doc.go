@@ -23,6 +23,8 @@
 //     rows. A page of 1,000 costs the same among 2,000 and 100,000 records.
 //   - Each DNS server answers on its own address, UDP and TCP, and each view of
 //     a server that has several.
+//   - The state is one JSON document, an object per line, that Save writes and
+//     Load reads; Config.StateFile keeps it on disk.
 //
 // # What it takes a side on
 //

@@ -47,6 +47,10 @@ type Config struct {
 	PushDelay time.Duration
 	// Unknowns are the switches for what is not known of a real appliance.
 	Unknowns Unknowns
+	// StateFile keeps the whole state, as Save writes it. A file that is there is
+	// loaded at the start, in the place of Servers and Zones. It is written in
+	// one step, a few seconds after a change and at Close.
+	StateFile string
 	// Users are the passwords by user. Default ipmadmin with admin.
 	Users map[string]string
 	// Latency is how long each call of the API takes, at least. Calls run in
@@ -61,6 +65,7 @@ type Config struct {
 // at once.
 type Sim struct {
 	store     *store
+	state     *stateFile // nil: none
 	api       *api
 	authority *authority
 	listener  net.Listener
@@ -118,6 +123,9 @@ func Start(ctx context.Context, cfg Config) (*Sim, error) {
 	}
 	s.http.Protocols.SetHTTP1(true)
 	s.http.ConnState = s.unused.watch
+	if cfg.StateFile != "" {
+		s.state = &stateFile{path: cfg.StateFile, store: st, log: cfg.Log}
+	}
 	if err := s.listen(ctx, cfg); err != nil {
 		s.abandon()
 		return nil, err
@@ -146,7 +154,8 @@ func (c Config) complete() (Config, error) {
 	described, err := c.describe()
 	errs = append(errs, err)
 	for _, name := range slices.Sorted(maps.Keys(c.DNSListen)) {
-		if !slices.Contains(described.addressees(), name) {
+		// What a state file will bring is not known yet.
+		if c.StateFile == "" && !slices.Contains(described.addressees(), name) {
 			errs = append(errs, fmt.Errorf("DNS server %q: want one of %q", name, described.addressees()))
 		}
 		errs = append(errs, checkAddr("DNS", c.DNSListen[name]))
@@ -217,6 +226,9 @@ func (s *Sim) serve() {
 	for _, ns := range s.dns {
 		ns.serve(&s.tasks, fail)
 	}
+	if s.state != nil {
+		s.tasks.Go(func() { s.state.run(s.api.closed) })
+	}
 	s.tasks.Go(func() {
 		if err := s.http.ServeTLS(s.listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
 			fail(fmt.Errorf("serve the API: %w", err))
@@ -251,6 +263,9 @@ func (s *Sim) Close() error {
 			s.closeErr = errors.Join(s.closeErr, ns.close(ctx))
 		}
 		s.tasks.Wait()
+		if s.state != nil {
+			s.closeErr = errors.Join(s.closeErr, s.state.write())
+		}
 	})
 	return s.closeErr
 }

@@ -15,11 +15,12 @@ type store struct {
 	unknowns Unknowns
 	delay    time.Duration // from a change to its push
 
-	due atomic.Int64 // when the next push has to be made, in Unix nanoseconds; 0: none
+	due     atomic.Int64  // when the next push has to be made, in Unix nanoseconds; 0: none
+	changed chan struct{} // capacity 1: the model is not any more what it was
 }
 
 func newStore() *store {
-	return &store{model: newModel()}
+	return &store{model: newModel(), changed: make(chan struct{}, 1)}
 }
 
 // read takes the lock for a reader. Pushes that are due are made first: nobody
@@ -37,8 +38,20 @@ func (st *store) read() (release func()) {
 func (st *store) write() (release func()) {
 	st.mu.Lock()
 	st.settle(time.Now())
+	before := st.revision
 	return func() {
-		st.due.Store(st.settle(time.Now()))
+		due := st.settle(time.Now())
+		st.due.Store(due)
+		if st.revision != before || due != 0 {
+			st.notify()
+		}
 		st.mu.Unlock()
+	}
+}
+
+func (st *store) notify() {
+	select {
+	case st.changed <- struct{}{}:
+	default:
 	}
 }

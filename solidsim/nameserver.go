@@ -188,12 +188,13 @@ func (m *model) answers(z *zone, name string, qtype uint16) (answers []dns.RR, t
 	return answers, "", exists
 }
 
-// records are all that stands at a place. The SOA is always that of the zone.
+// records are all that stands at a place. The SOA is always that of the zone. A
+// zone that was added below another one hides what that has at its names.
 func (m *model) records(z *zone, at place) []dns.RR {
 	var records []dns.RR
 	apex, hasNS := at.name == z.name, false
 	for _, r := range m.served[at] {
-		if r.rtype == "SOA" {
+		if r.rtype == "SOA" || r.zone != z {
 			continue
 		}
 		hasNS = hasNS || r.rtype == "NS"

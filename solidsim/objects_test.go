@@ -51,6 +51,23 @@ func TestZoneServices(t *testing.T) {
 	}
 }
 
+// TestNewZoneBelowRecords puts a zone between another one and its records.
+func TestNewZoneBelowRecords(t *testing.T) {
+	t.Parallel()
+	sim := start(t, solidsim.Config{})
+	c := newClient(t, sim)
+	id := c.add("h.lab.site.com", "A", "192.0.2.1")
+	zone := c.must(201, "POST", "dns_zone_add", "dns_name", solidsim.InternalServer, "dnszone_name", "lab.site.com")[0]["ret_oid"]
+	if got := addrOf(t, sim, solidsim.InternalServer, "h.lab.site.com"); got != nil {
+		t.Errorf("DNS sees through the new zone: %v", got)
+	}
+	checkRow(t, c.must(200, "GET", "dns_rr_info", "rr_id", id)[0], map[string]string{"dnszone_name": "site.com"})
+	c.must(200, "DELETE", "dns_zone_delete", "dnszone_id", zone)
+	if got := addrOf(t, sim, solidsim.InternalServer, "h.lab.site.com"); len(got) != 1 {
+		t.Errorf("hidden by a zone that is gone: %v", got)
+	}
+}
+
 func TestViewAndServerServices(t *testing.T) {
 	t.Parallel()
 	sim := start(t, solidsim.Config{Servers: smartServers()})

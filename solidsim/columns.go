@@ -1,6 +1,7 @@
 package solidsim
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -128,7 +129,7 @@ func serverColumns(own bool) columns[*server] {
 			}},
 			decimal("total_vdns_members", func(s *server) int64 { return int64(len(s.members)) }),
 			{name: "ip_addr", value: func(s *server) string { return hexAddr(s.addr) }},
-			flag("dns_synching", func(s *server) bool { return len(s.queue) > 0 }),
+			flag("dns_synching", (*server).synching),
 			{name: "multistatus", value: (*server).multistatus},
 		},
 		classColumns("dns", own, (*server).classParameters),
@@ -141,6 +142,11 @@ func serverColumns(own bool) columns[*server] {
 			"dns_also_notify", "dns_forward", "dns_forwarders", "dns_key_name", "dns_key_proto", "dns_key_value",
 			"dns_role", "dnssec_validation", "ipmdns_protocol", "ipmdns_type"),
 	)
+}
+
+// synching is the column dns_synching: changes are on their way.
+func (s *server) synching() bool {
+	return slices.ContainsFunc(s.targets(), func(t *server) bool { return len(t.queue) > 0 })
 }
 
 // condition is the column dns_state: Y, or ET when there is no answer.
@@ -228,10 +234,11 @@ func zoneColumns(own bool) columns[*zone] {
 		of(classColumns("dnsview", own, (*view).inherits), func(z *zone) *view { return z.view }),
 		of(classColumns("dns", own, (*server).classParameters), func(z *zone) *server { return z.server }),
 		delayed(func(z *zone) (*state, *server) { return &z.state, z.server }),
+		columns[*zone]{flag("dnszone_synching", func(z *zone) bool { return z.pending != notPending })},
 		constants[*zone](textKind, "Y", "dns_state"),
 		constants[*zone](numberKind, "1", "row_enabled"),
 		constants[*zone](numberKind, "0",
-			"dnszone_synching", "dnszone_ad_integrated", "dnszone_order", "dnszone_site_id", "dnszone_xfer_done",
+			"dnszone_ad_integrated", "dnszone_order", "dnszone_site_id", "dnszone_xfer_done",
 			"dns_force_hybrid", "gss_keytab_id", "ipmdns_hsm_enabled", "num_keys", "use_update_policy", "ds"),
 		constants[*zone](textKind, "",
 			"dnszone_allow_query", "dnszone_allow_transfer", "dnszone_allow_update", "dnszone_also_notify",

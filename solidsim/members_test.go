@@ -180,7 +180,7 @@ func TestPending(t *testing.T) {
 		t.Error(diff)
 	}
 	servers := c.must(200, "GET", "dns_server_list", "WHERE", "dns_name in ('smart.site.com','ns1.site.com','ns2.site.com')")
-	if diff := cmp.Diff([]string{"Y " + stuck, "Y ", "ET " + stuck}, picks(servers, "dns_state", "multistatus")); diff != "" {
+	if diff := cmp.Diff([]string{"Y 1 " + stuck, "Y 0 ", "ET 1 " + stuck}, picks(servers, "dns_state", "dns_synching", "multistatus")); diff != "" {
 		t.Error(diff)
 	}
 	look := func(server string, want ...string) {

@@ -10,32 +10,39 @@ import (
 // addObjectServices adds what makes and deletes zones, views and servers. That
 // of servers has irregular names.
 func (st *store) addObjectServices(services map[string]service) {
-	add := func(name string, h handler, parameters ...string) {
+	add := func(name string, h handler, parameters ...[]string) {
 		services[name] = service{
 			handlers:   map[string]handler{http.MethodPost: h, http.MethodPut: h},
-			parameters: append(parameters, "add_flag", "class_parameters_to_delete", "validate_warnings"),
+			parameters: append(slices.Concat(parameters...), "add_flag", "class_parameters_to_delete", "validate_warnings"),
 			writes:     true,
 		}
 	}
-	remove := func(name string, h handler, parameters ...string) {
+	remove := func(name string, h handler, parameters []string) {
 		services[name] = service{
-			handlers: map[string]handler{http.MethodDelete: h}, parameters: append(parameters, "validate_warnings"), writes: true,
+			handlers:   map[string]handler{http.MethodDelete: h},
+			parameters: append(slices.Clone(parameters), "validate_warnings"),
+			writes:     true,
 		}
 	}
-	class := func(prefix string, more ...string) []string {
-		return append(more, prefix+"_class_name", prefix+"_class_parameters", prefix+"_class_parameters_properties")
+	class := func(prefix string) []string {
+		return []string{prefix + "_class_name", prefix + "_class_parameters", prefix + "_class_parameters_properties"}
 	}
+
 	zoneKeys := append(placeParameters(), "dnszone_id", "dnszone_name", "dnszone_site_id")
-	add("dns_zone_add", st.addZoneService, append(zoneKeys,
-		class("dnszone", "dnszone_type", "dnszone_notify", "dnszone_also_notify", "dnszone_masters", "dnszone_forwarders")...)...)
-	remove("dns_zone_delete", st.deleteZoneService, zoneKeys...)
-	add("dns_view_add", st.addViewService, append(placeParameters(), class("dnsview", "dnsview_recursion")...)...)
-	remove("dns_view_delete", st.deleteViewService, placeParameters()...)
+	add("dns_zone_add", st.addZoneService, zoneKeys, class("dnszone"),
+		[]string{"dnszone_type", "dnszone_notify", "dnszone_also_notify", "dnszone_masters", "dnszone_forwarders"})
+	remove("dns_zone_delete", st.deleteZoneService, zoneKeys)
+
+	add("dns_view_add", st.addViewService, placeParameters(), class("dnsview"), []string{"dnsview_recursion"})
+	remove("dns_view_delete", st.deleteViewService, placeParameters())
+
 	serverKeys := []string{"dns_id", "dns_name", "hostaddr"}
-	add("dns_add", st.addServerService, append(serverKeys,
-		class("dns", "dns_type", "dns_comment", "vdns_arch", "vdns_members_name", "vdns_dns_group_role", "dns_recursion",
-			"dns_forward", "dns_forwarders", "dns_allow_query", "dns_allow_recursion", "dns_allow_transfer")...)...)
-	remove("dns_delete", st.deleteServerService, serverKeys...)
+	add("dns_add", st.addServerService, serverKeys, class("dns"), []string{
+		"dns_type", "dns_comment", "vdns_arch", "vdns_members_name", "vdns_dns_group_role", "dns_recursion", "dns_forward",
+		"dns_forwarders", "dns_allow_query", "dns_allow_recursion", "dns_allow_transfer", "ipmdns_https_login",
+		"ipmdns_https_password",
+	})
+	remove("dns_delete", st.deleteServerService, serverKeys)
 }
 
 // An upsert is what the add services have in common: what to do with an object

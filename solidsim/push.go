@@ -299,7 +299,8 @@ func (st *store) hold(name string, held bool) error {
 }
 
 // SetPushDelay sets how long it takes until a change is pushed, for changes
-// from now on.
+// from now on. Pushes to one server keep their order: one that waits longer
+// holds up those behind it.
 func (s *Sim) SetPushDelay(d time.Duration) {
 	defer s.store.write()()
 	s.store.delay = d

@@ -37,8 +37,8 @@ func (st *store) read() (release func()) {
 // pushes that are due, with no delay those of the change itself.
 func (st *store) write() (release func()) {
 	st.mu.Lock()
-	st.settle(time.Now())
 	before := st.revision
+	st.settle(time.Now())
 	return func() {
 		due := st.settle(time.Now())
 		st.due.Store(due)

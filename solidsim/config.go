@@ -180,11 +180,11 @@ func (st *store) describeZones(s *server, v *view, zones []Zone) (errs []error) 
 	return errs
 }
 
-// newServer adds a server and its members. A member that is there already is
-// taken in if it has nothing of its own yet.
+// newServer adds a server and its members, or nothing. A member that is there
+// already is taken in if it has nothing of its own yet.
 func (st *store) newServer(name string, kind ServerKind, arch string, members []string) (*server, error) {
-	if name == "" || name == nullName || strings.ContainsFunc(name, notInServerName) {
-		return nil, fmt.Errorf("DNS server %q: a name has no blanks, commas and slashes, and is not empty", name)
+	if err := checkServerName(name); err != nil {
+		return nil, err
 	}
 	if st.server(name) != nil {
 		return nil, fmt.Errorf("DNS server %q is given twice: leave one out", name)
@@ -204,13 +204,26 @@ func (st *store) newServer(name string, kind ServerKind, arch string, members []
 	case len(members) > 0 || arch != "":
 		return nil, fmt.Errorf("DNS server %q: only a SMART has an architecture and members", name)
 	}
-	st.enlist(made)
-	for _, member := range members {
-		if err := st.join(made, member); err != nil {
+	for i, member := range members {
+		if err := st.joinable(made, member); err != nil {
 			return nil, err
 		}
+		if slices.Contains(members[:i], member) {
+			return nil, fmt.Errorf("DNS server %q has the member %q twice: leave one out", name, member)
+		}
+	}
+	st.enlist(made)
+	for _, member := range members {
+		st.join(made, member)
 	}
 	return made, nil
+}
+
+func checkServerName(name string) error {
+	if name == "" || name == nullName || strings.ContainsFunc(name, notInServerName) {
+		return fmt.Errorf("DNS server %q: a name has no blanks, commas, semicolons and slashes, and is not empty", name)
+	}
+	return nil
 }
 
 func notInServerName(r rune) bool { return control(r) || strings.ContainsRune(" ,;/", r) }
@@ -225,22 +238,29 @@ func (st *store) enlist(s *server) {
 	}
 }
 
+// joinable checks that a server can become a member of a SMART that is to be
+// made. One that does not exist can.
+func (st *store) joinable(smart *server, name string) error {
+	s := st.server(name)
+	if s == nil && name != smart.name {
+		return checkServerName(name)
+	}
+	occupied := s != nil && (slices.ContainsFunc(st.zones, func(z *zone) bool { return z.server == s }) || len(st.viewsOf(s)) > 0)
+	if s == nil || s.kind != Standalone || s.parent != nil || occupied {
+		return fmt.Errorf("DNS server %q cannot be a member of %q: it is a SMART, a member or not empty", name, smart.name)
+	}
+	return nil
+}
+
 // join makes a server a member of a SMART.
-func (st *store) join(smart *server, name string) error {
+func (st *store) join(smart *server, name string) {
 	s := st.server(name)
 	if s == nil {
-		var err error
-		if s, err = st.newServer(name, Standalone, "", nil); err != nil {
-			return err
-		}
-	}
-	occupied := slices.ContainsFunc(st.zones, func(z *zone) bool { return z.server == s }) || len(st.viewsOf(s)) > 0
-	if s.kind != Standalone || s.parent != nil || occupied {
-		return fmt.Errorf("DNS server %q cannot be a member of %q: it is a SMART, a member or not empty", name, smart.name)
+		s = &server{name: name, kind: Standalone}
+		st.enlist(s)
 	}
 	s.parent = smart
 	smart.members = append(smart.members, s)
-	return nil
 }
 
 // newView adds a view to a server and its members.

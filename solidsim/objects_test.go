@@ -81,6 +81,10 @@ func TestViewAndServerServices(t *testing.T) {
 	c.must(400, "POST", "dns_add", "dns_name", "new.site.com", "add_flag", "new_only")
 	c.must(400, "POST", "dns_add", "dns_name", "a b")
 	c.must(400, "POST", "dns_add", "dns_name", "x.site.com", "dns_type", "aws")
+	for _, members := range []string{"fresh.site.com;ns8.site.com", "fresh.site.com;fresh.site.com", "fresh.site.com;y.site.com", "fresh.site.com;a b"} {
+		c.must(400, "POST", "dns_add", "dns_name", "y.site.com", "vdns_arch", "single", "vdns_members_name", members)
+	}
+	c.must(204, "GET", "dns_server_list", "WHERE", "dns_name in ('y.site.com','fresh.site.com')") // refused as a whole
 	c.must(400, "DELETE", "dns_delete", "dns_name", "ns8.site.com")
 	c.must(400, "DELETE", "dns_delete", "dns_name", smart)
 

@@ -135,18 +135,6 @@ func (in inheritance) describe(text func(level int) string) string {
 	return strings.Join(parts, "&")
 }
 
-// encode shows class parameters: those that count, or those of the object
-// itself.
-func (in inheritance) encode(own bool) string {
-	if !own {
-		return in.effective().encode()
-	}
-	if len(in) == 0 {
-		return ""
-	}
-	return in[0].params.encode()
-}
-
 // setOnly says of the parameters of a record that they are set on it: records
 // inherit none.
 func (c classParameters) setOnly() string {

@@ -55,9 +55,9 @@ func flag[T any](name string, set func(T) bool) column[T] {
 
 // classColumns are the columns of the class parameters of an object, nil for
 // one that is not there.
-func classColumns[T any](prefix string, own bool, params func(T) inheritance) columns[T] {
+func classColumns[T any](prefix string, params func(T) inheritance) columns[T] {
 	return columns[T]{
-		{name: prefix + "_class_parameters", value: func(row T) string { return params(row).encode(own) }},
+		{name: prefix + "_class_parameters", value: func(row T) string { return params(row).effective().encode() }},
 		{name: prefix + "_class_parameters_properties", value: func(row T) string { return params(row).properties() }},
 		{name: prefix + "_class_parameters_inheritance_source", value: func(row T) string { return params(row).sources() }},
 	}
@@ -108,7 +108,7 @@ func serverIdentity() columns[*server] {
 	)
 }
 
-func serverColumns(own bool) columns[*server] {
+func serverColumns() columns[*server] {
 	return join(
 		serverIdentity(),
 		columns[*server]{
@@ -132,7 +132,7 @@ func serverColumns(own bool) columns[*server] {
 			flag("dns_synching", (*server).synching),
 			{name: "multistatus", value: (*server).multistatus},
 		},
-		classColumns("dns", own, (*server).classParameters),
+		classColumns("dns", (*server).classParameters),
 		constants[*server](textKind, "yes", "dns_recursion", "dns_notify"),
 		constants[*server](numberKind, "0",
 			"dns_hybrid", "dnsblast_enabled", "dnsblast_status", "dnsgslb_supported",
@@ -190,12 +190,12 @@ func (v *view) inherits() inheritance {
 	return v.classParameters()
 }
 
-func viewColumns(own bool) columns[*view] {
+func viewColumns() columns[*view] {
 	return join(
 		viewIdentity(),
-		classColumns("dnsview", own, (*view).inherits),
+		classColumns("dnsview", (*view).inherits),
 		of(serverIdentity(), func(v *view) *server { return v.server }),
-		of(classColumns("dns", own, (*server).classParameters), func(v *view) *server { return v.server }),
+		of(classColumns("dns", (*server).classParameters), func(v *view) *server { return v.server }),
 		constants[*view](numberKind, "0", "dnsview_order", "delayed_create_time", "delayed_delete_time"),
 		constants[*view](numberKind, "1", "row_enabled"),
 		constants[*view](textKind, "yes", "dnsview_recursion"),
@@ -227,12 +227,12 @@ func zoneIdentity() columns[*zone] {
 	)
 }
 
-func zoneColumns(own bool) columns[*zone] {
+func zoneColumns() columns[*zone] {
 	return join(
 		zoneIdentity(),
-		classColumns("dnszone", own, (*zone).classParameters),
-		of(classColumns("dnsview", own, (*view).inherits), func(z *zone) *view { return z.view }),
-		of(classColumns("dns", own, (*server).classParameters), func(z *zone) *server { return z.server }),
+		classColumns("dnszone", (*zone).classParameters),
+		of(classColumns("dnsview", (*view).inherits), func(z *zone) *view { return z.view }),
+		of(classColumns("dns", (*server).classParameters), func(z *zone) *server { return z.server }),
 		delayed(func(z *zone) (*state, *server) { return &z.state, z.server }),
 		columns[*zone]{flag("dnszone_synching", func(z *zone) bool { return z.pending != notPending })},
 		constants[*zone](textKind, "Y", "dns_state"),

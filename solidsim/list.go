@@ -27,23 +27,15 @@ type sortKey[T any] struct {
 
 // listParameters are the parameters that newListing knows. On /rest their
 // names are upper case, except for the two of the page.
-func listParameters() []string {
-	return []string{"WHERE", "ORDERBY", "SELECT", "TAGS", "NO_PARENT_CLASS_PARAM", "limit", "offset"}
-}
+func listParameters() []string { return []string{"WHERE", "ORDERBY", "SELECT", "limit", "offset"} }
 
 // newListing reads the parameters. What WHERE and ORDERBY use must be selected
 // (the vendor's OpenAPI file says so).
 func newListing[T any](t table[T], p params) (l listing[T], err error) {
 	l.id = t.id
-	all := t.columns(p["NO_PARENT_CLASS_PARAM"] == "1")
-	if l.selected, err = selectColumns(all, p["SELECT"]); err != nil {
+	if l.selected, err = selectColumns(t.columns, p["SELECT"]); err != nil {
 		return l, refuseParameter("SELECT", p["SELECT"], err.Error())
 	}
-	tags, err := t.tagColumns(p["TAGS"])
-	if err != nil {
-		return l, refuseParameter("TAGS", p["TAGS"], err.Error())
-	}
-	l.selected = slices.Concat(l.selected, tags)
 	if l.where, err = parseWhere(p["WHERE"]); err != nil {
 		return l, refuseParameter("WHERE", p["WHERE"], "syntax error: "+err.Error())
 	}
@@ -174,7 +166,7 @@ func listService[T any](st *store, t table[T]) handler {
 // countService makes a count service: one row with the number of rows.
 func countService[T any](st *store, t table[T]) handler {
 	return func(_ string, p params) (answer, error) {
-		l, err := newListing(t, params{"WHERE": p["WHERE"], "TAGS": p["TAGS"]})
+		l, err := newListing(t, params{"WHERE": p["WHERE"]})
 		if err != nil {
 			return answer{}, err
 		}

@@ -9,7 +9,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-func rrColumns(own bool) columns[*rr] {
+func rrColumns() columns[*rr] {
 	fullName := func(r *rr) string { return r.name }
 	cols := columns[*rr]{
 		decimal("rr_id", func(r *rr) int64 { return r.id }),
@@ -38,7 +38,7 @@ func rrColumns(own bool) columns[*rr] {
 		},
 		delayed(func(r *rr) (*state, *server) { return &r.state, r.zone.server }),
 		of(zoneIdentity(), func(r *rr) *zone { return r.zone }),
-		of(classColumns("dnsview", own, (*view).inherits), func(r *rr) *view { return r.zone.view }),
+		of(classColumns("dnsview", (*view).inherits), func(r *rr) *view { return r.zone.view }),
 		constants[*rr](numberKind, "0", "rr_auth_gsstsig", "rr_name_id", "rr_value_id", "rr_glue_id"),
 		constants[*rr](textKind, "",
 			"rr_last_update_time", "rr_last_update_days", "rr_name_ip_addr", "rr_name_ip4_addr",
@@ -76,7 +76,7 @@ func hexAddr(addr string) string {
 // A member is an appliance of the cluster: here this one.
 type member struct{ id int64 }
 
-func memberColumns(bool) columns[member] {
+func memberColumns() columns[member] {
 	return join(
 		columns[member]{decimal("member_id", func(m member) int64 { return m.id })},
 		constants[member](numberKind, "1", "member_is_me"),

@@ -30,52 +30,32 @@ func newServices(st *store) map[string]service {
 	st.addObjectServices(services)
 	addReaders(services, st, "dns_rr", st.rrTable())
 	addReaders(services, st, "dns_zone", table[*zone]{
-		id: "dnszone_id", columns: zoneColumns, tags: zoneTags(),
+		id: "dnszone_id", columns: zoneColumns(),
 		source: whole(func(z *zone) int64 { return z.id }, func() []*zone { return st.zones }),
 	})
 	addReaders(services, st, "dns_view", table[*view]{
-		id: "dnsview_id", columns: viewColumns, tags: viewTags(),
+		id: "dnsview_id", columns: viewColumns(),
 		source: whole(func(v *view) int64 { return v.id }, func() []*view { return st.views }),
 	})
 	addReaders(services, st, "dns_server", table[*server]{
-		id: "dns_id", columns: serverColumns, tags: map[string]func(*server) inheritance{"dns": (*server).classParameters},
+		id: "dns_id", columns: serverColumns(),
 		source: whole(func(s *server) int64 { return s.id }, func() []*server { return st.servers }),
 	})
 	addReaders(services, st, "member", table[member]{
-		id: "member_id", columns: memberColumns,
+		id: "member_id", columns: memberColumns(),
 		source: whole(func(m member) int64 { return m.id }, func() []member { return []member{{id: 1}} }),
 	})
 	return services
 }
 
-// rrTable has the tags of zones: records have none of their own.
 func (st *store) rrTable() table[*rr] {
-	tags := make(map[string]func(*rr) inheritance)
-	for kind, params := range zoneTags() {
-		tags[kind] = func(r *rr) inheritance { return params(r.zone) }
-	}
-	return table[*rr]{id: "rr_id", columns: rrColumns, tags: tags, source: st.rrSource}
-}
-
-func zoneTags() map[string]func(*zone) inheritance {
-	return map[string]func(*zone) inheritance{
-		"dns":     func(z *zone) inheritance { return z.server.classParameters() },
-		"dnsview": func(z *zone) inheritance { return z.view.inherits() },
-		"dnszone": (*zone).classParameters,
-	}
-}
-
-func viewTags() map[string]func(*view) inheritance {
-	return map[string]func(*view) inheritance{
-		"dns":     func(v *view) inheritance { return v.server.classParameters() },
-		"dnsview": (*view).inherits,
-	}
+	return table[*rr]{id: "rr_id", columns: rrColumns(), source: st.rrSource}
 }
 
 // addReaders adds the list, count and info services of an object.
 func addReaders[T any](services map[string]service, st *store, object string, t table[T]) {
 	get := func(h handler) map[string]handler { return map[string]handler{http.MethodGet: h} }
 	services[object+"_list"] = service{handlers: get(listService(st, t)), parameters: listParameters()}
-	services[object+"_count"] = service{handlers: get(countService(st, t)), parameters: []string{"WHERE", "TAGS"}}
+	services[object+"_count"] = service{handlers: get(countService(st, t)), parameters: []string{"WHERE"}}
 	services[object+"_info"] = service{handlers: get(infoService(st, t)), parameters: []string{t.id}}
 }

@@ -2,42 +2,15 @@ package solidsim
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
-	"strings"
 )
 
 // A table is a kind of object that can be listed.
 type table[T any] struct {
-	id string // the column of the id
-	// columns are all columns. With own, those of class parameters show only
-	// what is set on the object itself.
-	columns func(own bool) columns[T]
-	// tags gives the class parameters of what a row belongs to, by the type that
-	// the parameter TAGS calls it.
-	tags map[string]func(T) inheritance
+	id      string // the column of the id
+	columns columns[T]
 	// source gives the rows that fit a clause. The caller holds the lock.
 	source func(*listing[T]) source[T]
-}
-
-// tagColumns reads `<type>.<name>`, several joined by &. Each adds a column
-// tag_<type>_<name>.
-func (t table[T]) tagColumns(tags string) (columns[T], error) {
-	var cols columns[T]
-	for tag := range strings.SplitSeq(tags, "&") {
-		if strings.TrimSpace(tag) == "" {
-			continue
-		}
-		kind, name, _ := strings.Cut(strings.TrimSpace(tag), ".")
-		params, known := t.tags[kind]
-		if !known || name == "" {
-			return nil, fmt.Errorf("no class parameter %q here", tag)
-		}
-		cols = append(cols, column[T]{
-			name: "tag_" + kind + "_" + name, value: func(row T) string { return params(row).get(name) },
-		})
-	}
-	return cols, nil
 }
 
 // A source holds the rows that can fit a clause: in several lists, each by id.

@@ -53,6 +53,7 @@
 // The record types are A, AAAA, CNAME, MX, NS, PTR, SRV and TXT; a zone has its
 // SOA. Slave and forward zones are listed and hold nothing. There is no IPAM:
 // ipam_replication is a class parameter like any other. What else a server, view
-// or zone can be set to, forwarders say, is taken and not kept. A server that was added
-// while the simulator runs gets pushes, but no address to answer DNS on.
+// or zone can be set to, forwarders say, is taken and not kept. A server that was
+// added while the simulator runs gets pushes, but no address to answer DNS
+// on.
 package solidsim

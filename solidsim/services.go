@@ -14,6 +14,9 @@ type service struct {
 	handlers   map[string]handler // by HTTP method
 	parameters []string           // all that it knows; others are ignored and counted
 	writes     bool
+	// freeze returns the service on the rows that it has now; nil if it reads
+	// none.
+	freeze func() handler
 }
 
 // newServices is the table of all services.
@@ -40,10 +43,16 @@ func newServices(st *store) map[string]service {
 
 // addReaders adds the list, count and info services of an object.
 func addReaders[T any](services map[string]service, object, id string, all columns[T], rows func(listing[T]) []T) {
-	get := func(h handler) map[string]handler { return map[string]handler{http.MethodGet: h} }
-	services[object+"_list"] = service{handlers: get(listService(all, rows)), parameters: listParameters()}
-	services[object+"_count"] = service{handlers: get(countService(all, rows)), parameters: []string{"WHERE"}}
-	services[object+"_info"] = service{handlers: get(infoService(all, id, rows)), parameters: []string{id}}
+	add := func(name string, parameters []string, make func(rows func(listing[T]) []T) handler) {
+		services[name] = service{
+			handlers:   map[string]handler{http.MethodGet: make(rows)},
+			parameters: parameters,
+			freeze:     func() handler { return make(fixed(rows(everyRow[T]()))) },
+		}
+	}
+	add(object+"_list", listParameters(), func(rows func(listing[T]) []T) handler { return listService(all, rows) })
+	add(object+"_count", countParameters(), func(rows func(listing[T]) []T) handler { return countService(all, rows) })
+	add(object+"_info", []string{id}, func(rows func(listing[T]) []T) handler { return infoService(all, id, rows) })
 }
 
 // fixed lists rows that never change.

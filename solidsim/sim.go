@@ -3,7 +3,6 @@ package solidsim
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -39,6 +38,14 @@ type Config struct {
 	Zones []string
 	// Users are the passwords by user. Default ipmadmin with admin.
 	Users map[string]string
+	// Tokens are the API tokens by their ids.
+	Tokens map[string]Token
+	// Denied are the services that a user has no right to, by user, as patterns
+	// of path.Match: "member_list", "dns_zone_*". Default: everybody may call
+	// everything.
+	Denied map[string][]string
+	// Options are the switches for what is not known about the API.
+	Options Options
 	// Latency is how long each call of the API takes, at least. Calls run in
 	// parallel.
 	Latency time.Duration
@@ -90,7 +97,10 @@ func Start(ctx context.Context, cfg Config) (*Sim, error) {
 		cancel:    cancel,
 		failure:   make(chan error, 1),
 	}
-	s.api = &api{services: newServices(s.store), users: cfg.Users, log: cfg.Log, closed: closed}
+	s.api = &api{
+		services: newServices(s.store), options: cfg.Options, log: cfg.Log, closed: closed,
+		door: &door{users: cfg.Users, tokens: cfg.Tokens, denied: cfg.Denied, options: cfg.Options},
+	}
 	s.SetLatency(cfg.Latency)
 	s.http = &http.Server{
 		Handler:           s.api,
@@ -99,7 +109,6 @@ func Start(ctx context.Context, cfg Config) (*Sim, error) {
 		ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
 		// Connections are reset by faults, which HTTP/2 cannot do.
 		Protocols: new(http.Protocols),
-		TLSConfig: &tls.Config{Certificates: []tls.Certificate{authority.server}, MinVersion: tls.VersionTLS12},
 	}
 	s.http.Protocols.SetHTTP1(true)
 	s.http.ConnState = s.unused.watch
@@ -150,9 +159,9 @@ func (c Config) complete() (Config, error) {
 	if len(c.Users) == 0 {
 		c.Users = map[string]string{"ipmadmin": "admin"}
 	}
-	if _, found := c.Users[""]; found {
-		errs = append(errs, errors.New("a user has no name: give each one a name and a password"))
-	}
+	options, err := c.Options.complete()
+	c.Options = options
+	errs = append(errs, err, c.checkDoor())
 	if c.Latency < 0 {
 		errs = append(errs, fmt.Errorf("latency %s: want 0 or more", c.Latency))
 	}
@@ -175,9 +184,11 @@ func checkAddr(purpose, addr string) error {
 
 func (s *Sim) listen(ctx context.Context, cfg Config) (err error) {
 	var config net.ListenConfig
-	if s.listener, err = config.Listen(ctx, "tcp", cfg.Listen); err != nil {
+	inner, err := config.Listen(ctx, "tcp", cfg.Listen)
+	if err != nil {
 		return fmt.Errorf("listen for the API: %w", err)
 	}
+	s.listener = listenEither(inner, s.authority.config())
 	for _, server := range s.store.servers {
 		ns, err := listenDNS(ctx, s.store, server, cfg.DNSListen[server.name])
 		if err != nil {
@@ -211,7 +222,7 @@ func (s *Sim) serve() {
 		ns.serve(&s.tasks, fail)
 	}
 	s.tasks.Go(func() {
-		if err := s.http.ServeTLS(s.listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 			fail(fmt.Errorf("serve the API: %w", err))
 		}
 	})
@@ -284,14 +295,9 @@ func (s *Sim) CertPool() *x509.CertPool { return s.authority.pool.Clone() }
 // SetLatency sets how long calls take, for those that arrive from now on.
 func (s *Sim) SetLatency(d time.Duration) { s.api.latency.Store(int64(d)) }
 
-// SetFaults installs the fault hook; nil takes it away.
-func (s *Sim) SetFaults(f FaultFunc) {
-	if f == nil {
-		s.api.faults.Store(nil)
-		return
-	}
-	s.api.faults.Store(&f)
-}
+// SetFaults installs the fault hook, in the place of the one that is there; nil
+// takes it away.
+func (s *Sim) SetFaults(f FaultFunc) { s.api.strike(f) }
 
 // Calls returns what clients did so far.
 func (s *Sim) Calls() Calls { return s.api.calls.read() }

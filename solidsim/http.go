@@ -22,10 +22,16 @@ type api struct {
 	log      *slog.Logger
 	closed   context.Context // ends when the simulator closes
 	latency  atomic.Int64    // nanoseconds
-	faults   atomic.Pointer[FaultFunc]
+	faults   atomic.Pointer[hook]
 	past     past
 	number   atomic.Int64 // of the last call that met a service
 	calls    counter
+}
+
+// A hook is a FaultFunc and the plan that it was made from, if it was.
+type hook struct {
+	decide FaultFunc
+	plan   *FaultPlan
 }
 
 // errClosing says that the simulator closes while a call waits.
@@ -152,7 +158,7 @@ func (a *api) fault(c Call) Fault {
 	if hook == nil {
 		return Fault{}
 	}
-	fault := (*hook)(a.closed, c)
+	fault := hook.decide(a.closed, c)
 	if fault != (Fault{}) {
 		a.calls.faulty(fault.kind())
 	}
@@ -161,14 +167,14 @@ func (a *api) fault(c Call) Fault {
 
 // strike installs a fault hook, and takes the one that is there away if f is
 // nil.
-func (a *api) strike(f FaultFunc) {
+func (a *api) strike(f FaultFunc, plan *FaultPlan) {
 	if f == nil {
 		a.faults.Store(nil)
 		a.past.stop()
 		return
 	}
 	a.past.start(a.services)
-	a.faults.Store(&f)
+	a.faults.Store(&hook{decide: f, plan: plan})
 }
 
 func (a *api) respond(w http.ResponseWriter, result answer, fault Fault) {

@@ -382,10 +382,13 @@ func TestValidate(t *testing.T) {
 		Tokens:    map[string]solidsim.Token{"a:b": {User: "", Secret: "s"}, "c": {User: "nobody", Secret: "s"}},
 		Denied:    map[string][]string{"ghost": {"a["}},
 		Options:   solidsim.Options{ForbiddenStatus: 200, UnknownServiceStatus: 500, Unauthorized: "x", TokenWindow: -1, MaxPage: -2},
+		Faults:    &solidsim.FaultPlan{Rules: []solidsim.FaultRule{{Kind: "fire", Rate: 2}}},
+		Control:   "192.0.2.1:80",
 	}.Validate()
 	for _, want := range []string{
 		`token "a:b": want an id`, `user "nobody" does not exist`, `"ghost": no such user`, `"a[" is no pattern`, "200: want one of [403 400]",
-		"500: want one of [404 400]", "x: want one of [object text disconnected]", "-1ns", "largest page -2",
+		"500: want one of [404 400]", "x: want one of [object text disconnected]", "-1ns", "largest page -2", `fault rule 1: kind "fire"`, "rate 2",
+		`control address "192.0.2.1:80"`,
 		`"nowhere"`, `"dns.example"`, `"127.0.0.1:x"`, `"site.com" is given twice`, `"a b"`, `"c d"`, "no name", "-1s",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {

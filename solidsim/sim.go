@@ -46,6 +46,11 @@ type Config struct {
 	Denied map[string][]string
 	// Options are the switches for what is not known about the API.
 	Options Options
+	// Faults are in force from the start. Default: none.
+	Faults *FaultPlan
+	// Control is the address of the control endpoint, host:port, where the host is
+	// one of loopback. Default: there is none.
+	Control string
 	// Latency is how long each call of the API takes, at least. Calls run in
 	// parallel.
 	Latency time.Duration
@@ -62,6 +67,7 @@ type Sim struct {
 	authority *authority
 	listener  net.Listener
 	http      *http.Server
+	control   *controls // nil if there is none
 	unused    unusedConns
 	dns       []*nameserver
 	cancel    context.CancelFunc
@@ -102,6 +108,9 @@ func Start(ctx context.Context, cfg Config) (*Sim, error) {
 		door: &door{users: cfg.Users, tokens: cfg.Tokens, denied: cfg.Denied, options: cfg.Options},
 	}
 	s.SetLatency(cfg.Latency)
+	if cfg.Faults != nil {
+		s.setPlan(*cfg.Faults)
+	}
 	s.http = &http.Server{
 		Handler:           s.api,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -161,7 +170,10 @@ func (c Config) complete() (Config, error) {
 	}
 	options, err := c.Options.complete()
 	c.Options = options
-	errs = append(errs, err, c.checkDoor())
+	errs = append(errs, err, c.checkDoor(), checkControl(c.Control))
+	if c.Faults != nil {
+		errs = append(errs, c.Faults.Validate())
+	}
 	if c.Latency < 0 {
 		errs = append(errs, fmt.Errorf("latency %s: want 0 or more", c.Latency))
 	}
@@ -189,6 +201,11 @@ func (s *Sim) listen(ctx context.Context, cfg Config) (err error) {
 		return fmt.Errorf("listen for the API: %w", err)
 	}
 	s.listener = listenEither(inner, s.authority.config())
+	if cfg.Control != "" {
+		if s.control, err = listenControl(ctx, s, cfg.Control); err != nil {
+			return err
+		}
+	}
 	for _, server := range s.store.servers {
 		ns, err := listenDNS(ctx, s.store, server, cfg.DNSListen[server.name])
 		if err != nil {
@@ -204,6 +221,9 @@ func (s *Sim) abandon() {
 	s.cancel()
 	if s.listener != nil {
 		_ = s.listener.Close()
+	}
+	if s.control != nil {
+		_ = s.control.listener.Close()
 	}
 	for _, ns := range s.dns {
 		_ = ns.tcp.Listener.Close()
@@ -226,6 +246,9 @@ func (s *Sim) serve() {
 			fail(fmt.Errorf("serve the API: %w", err))
 		}
 	})
+	if s.control != nil {
+		s.control.serve(&s.tasks, fail)
+	}
 }
 
 // Wait blocks until the context ends, and then returns nil, or until a part of
@@ -250,6 +273,9 @@ func (s *Sim) Close() error {
 		defer cancel()
 		if err := s.http.Shutdown(ctx); err != nil {
 			s.closeErr = s.http.Close()
+		}
+		if s.control != nil {
+			s.closeErr = errors.Join(s.closeErr, s.control.close(ctx))
 		}
 		for _, ns := range s.dns {
 			s.closeErr = errors.Join(s.closeErr, ns.close(ctx))
@@ -295,9 +321,9 @@ func (s *Sim) CertPool() *x509.CertPool { return s.authority.pool.Clone() }
 // SetLatency sets how long calls take, for those that arrive from now on.
 func (s *Sim) SetLatency(d time.Duration) { s.api.latency.Store(int64(d)) }
 
-// SetFaults installs the fault hook, in the place of the one that is there; nil
-// takes it away.
-func (s *Sim) SetFaults(f FaultFunc) { s.api.strike(f) }
+// SetFaults installs the fault hook, in the place of the one or of the plan that
+// is there; nil takes either away.
+func (s *Sim) SetFaults(f FaultFunc) { s.api.strike(f, nil) }
 
 // Calls returns what clients did so far.
 func (s *Sim) Calls() Calls { return s.api.calls.read() }

@@ -66,7 +66,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	a.log.DebugContext(r.Context(), "call", "method", r.Method, "path", r.URL.Path,
 		"status", result.status, "fault", fault.kind(), "duration", time.Since(start))
-	if a.wait(r.Context(), fault.Hold) != nil {
+	if err := a.hold(w, r, fault.Hold); err != nil {
 		panic(http.ErrAbortHandler)
 	}
 	a.respond(w, result, fault)
@@ -87,6 +87,18 @@ func (a *api) wait(ctx context.Context, d time.Duration) error {
 	case <-a.closed.Done():
 		return errClosing
 	}
+}
+
+// hold keeps an answer back, as long as the client is there. The time in which a
+// request must have come would end the wait too, so it is lifted.
+func (a *api) hold(w http.ResponseWriter, r *http.Request, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil {
+		return err
+	}
+	return a.wait(r.Context(), d)
 }
 
 // call finds the service and runs it, if no fault stops it before that. The

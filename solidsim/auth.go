@@ -72,6 +72,18 @@ func checkPatterns(what string, patterns []string) error {
 	return nil
 }
 
+// checkMeaning refuses patterns that fit no service: they were mistyped, and
+// would do nothing without a word.
+func checkMeaning(what string, patterns []string, services map[string]service) error {
+	for _, pattern := range patterns {
+		fits := func(name string) bool { return matches([]string{pattern}, name) }
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(services)), fits) {
+			return fmt.Errorf("%s: no service fits %q", what, pattern)
+		}
+	}
+	return nil
+}
+
 // matches tells whether a name fits one of the patterns.
 func matches(patterns []string, name string) bool {
 	return slices.ContainsFunc(patterns, func(pattern string) bool {

@@ -116,11 +116,13 @@ func (c *controls) setFaults(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	plan, err := ParseFaultPlan(text)
+	if err == nil {
+		err = c.sim.SetFaultPlan(plan)
+	}
 	if err != nil {
 		refuseControl(w, http.StatusBadRequest, err)
 		return
 	}
-	c.sim.setPlan(plan)
 	writeControl(w, http.StatusOK, plan)
 }
 

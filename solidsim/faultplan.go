@@ -258,18 +258,19 @@ func (r FaultRule) fault() Fault {
 }
 
 // SetFaultPlan puts a plan into force, in the place of the one or of the hook
-// that is there. It fails if the plan is not valid.
+// that is there. It fails if the plan is not valid, or names services that do not
+// exist.
 func (s *Sim) SetFaultPlan(p FaultPlan) error {
-	if err := p.Validate(); err != nil {
+	errs := []error{p.Validate()}
+	for i, rule := range p.Rules {
+		errs = append(errs, checkMeaning(fmt.Sprintf("fault rule %d", i+1), rule.Services, s.api.services))
+	}
+	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	s.setPlan(p)
-	return nil
-}
-
-func (s *Sim) setPlan(p FaultPlan) {
 	p.Rules = slices.Clone(p.Rules)
 	s.api.strike(p.Func(), &p)
+	return nil
 }
 
 // FaultPlan returns the plan in force, and false if there is none.

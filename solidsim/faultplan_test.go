@@ -296,6 +296,19 @@ func TestFaultPlanInForce(t *testing.T) {
 	if err := sim.SetFaultPlan(solidsim.FaultPlan{Rules: []solidsim.FaultRule{{}}}); err == nil {
 		t.Error("a plan that is not valid was taken")
 	}
+	typo := plan(t, `{"rules":[{"kind":"reset","rate":1,"services":["dns_rr_ad"]}]}`)
+	if err := sim.SetFaultPlan(typo); err == nil || !strings.Contains(err.Error(), `fault rule 1: no service fits "dns_rr_ad"`) {
+		t.Errorf("a plan for no service: %v", err)
+	}
+	for _, cfg := range []solidsim.Config{{Faults: &typo}, {Denied: map[string][]string{"ipmadmin": {"*", "dns_rr_ad"}}}} {
+		second, err := solidsim.Start(t.Context(), cfg)
+		if err == nil {
+			_ = second.Close()
+			t.Error("started with a mistyped service")
+		} else if !strings.Contains(err.Error(), `no service fits "dns_rr_ad"`) {
+			t.Error(err)
+		}
+	}
 	if _, found := sim.FaultPlan(); !found {
 		t.Error("a refused plan took the other one away")
 	}

@@ -108,8 +108,9 @@ func Start(ctx context.Context, cfg Config) (*Sim, error) {
 		door: &door{users: cfg.Users, tokens: cfg.Tokens, denied: cfg.Denied, options: cfg.Options},
 	}
 	s.SetLatency(cfg.Latency)
-	if cfg.Faults != nil {
-		s.setPlan(*cfg.Faults)
+	if err := s.obey(cfg); err != nil {
+		cancel()
+		return nil, err
 	}
 	s.http = &http.Server{
 		Handler:           s.api,
@@ -129,8 +130,21 @@ func Start(ctx context.Context, cfg Config) (*Sim, error) {
 	return s, nil
 }
 
-// Validate returns all that is wrong with the settings, joined, and nil if Start
-// can use them. It opens nothing.
+// obey does what the settings say about services by their names.
+func (s *Sim) obey(cfg Config) error {
+	var errs []error
+	for _, user := range slices.Sorted(maps.Keys(cfg.Denied)) {
+		errs = append(errs, checkMeaning("rights of "+strconv.Quote(user), cfg.Denied[user], s.api.services))
+	}
+	if cfg.Faults != nil {
+		errs = append(errs, s.SetFaultPlan(*cfg.Faults))
+	}
+	return errors.Join(errs...)
+}
+
+// Validate returns all that is wrong with the settings, joined; for nil only
+// addresses that are taken and services that do not exist keep Start from using
+// them. It opens nothing.
 func (c Config) Validate() error {
 	_, err := c.complete()
 	return err

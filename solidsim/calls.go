@@ -17,7 +17,7 @@ type Calls struct {
 	Writes int `json:"writes"`
 	// Changes is how many calls created, edited or deleted a record.
 	Changes int `json:"changes"`
-	// Faulty is how many calls the fault hook spoiled.
+	// Faulty is how many calls the fault hook let something go wrong with.
 	Faulty int `json:"faulty"`
 	// Faults counts these by kind: "reset after commit". Only the first 1,000
 	// kinds are told apart, the others count as "other".

@@ -69,8 +69,11 @@ func (f Fault) spoils() bool { return f.Reset || f.Truncate || f.Status != 0 }
 
 // kind is what the fault is counted as.
 func (f Fault) kind() string {
-	if f.Kind != "" {
+	switch {
+	case f.Kind != "":
 		return f.Kind
+	case f == Fault{Committed: true}:
+		return "nothing"
 	}
 	var parts []string
 	add := func(set bool, name string) {

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the tests and the demo need beside Go, on Debian and Ubuntu:
-# the PostgreSQL server, Kea's database schema, dig, and the C compiler that the
-# race detector needs. What is there is left alone; if all of it is, the script
+# the PostgreSQL server, Kea's database schema, dig, curl and openssl for the
+# commands in READMEs, and the C compiler that the race detector needs. What is there is left alone; if all of it is, the script
 # does nothing and needs no rights.
 set -eu
 
@@ -16,6 +16,8 @@ packages=""
 has_postgres || packages="$packages postgresql"
 [ -r /usr/share/kea/scripts/pgsql/dhcpdb_create.pgsql ] || packages="$packages kea-admin"
 command -v dig >/dev/null || packages="$packages bind9-dnsutils"
+command -v curl >/dev/null || packages="$packages curl"
+command -v openssl >/dev/null || packages="$packages openssl"
 command -v cc >/dev/null || command -v gcc >/dev/null || packages="$packages gcc libc6-dev"
 if [ -z "$packages" ]; then
 	exit 0

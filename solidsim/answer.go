@@ -24,6 +24,7 @@ type refusal struct {
 	message   string
 	parameter string // the parameter in question, if there is one
 	value     string // what it held
+	plain     string // a body to answer instead of the object
 }
 
 func (r *refusal) Error() string {
@@ -34,6 +35,9 @@ func (r *refusal) Error() string {
 }
 
 func (r *refusal) answer() answer {
+	if r.plain != "" {
+		return answer{status: r.status, body: []byte(r.plain)}
+	}
 	return answer{status: r.status, body: appendObject(nil, []field{
 		{"errno", strconv.Itoa(r.errno)},
 		{"errmsg", r.message},
@@ -54,6 +58,7 @@ const (
 	errnoExists         = 10004
 	errnoMissing        = 10005
 	errnoZone           = 10006
+	errnoRights         = 10007
 	errnoFault          = 10099
 )
 

@@ -8,30 +8,33 @@ import (
 // Calls says what clients did since the start or the last ResetCalls.
 type Calls struct {
 	// Total is the number of calls that arrived, refused ones too.
-	Total int
+	Total int `json:"total"`
 	// ByService counts calls that were authenticated and met a service, by
 	// method and name: "POST dns_rr_add".
-	ByService map[string]int
+	ByService map[string]int `json:"by_service"`
 	// Writes is how many of those went to a service that writes, whatever
 	// came of them.
-	Writes int
+	Writes int `json:"writes"`
 	// Changes is how many calls created, edited or deleted a record.
-	Changes int
-	// Faulty is how many calls the fault hook spoiled.
-	Faulty int
+	Changes int `json:"changes"`
+	// Faulty is how many calls the fault hook let something go wrong with.
+	Faulty int `json:"faulty"`
+	// Faults counts these by kind: "reset after commit". Only the first 1,000
+	// kinds are told apart, the others count as "other".
+	Faults map[string]int `json:"faults"`
 	// UnknownParameters counts parameters that the service does not know and
 	// ignored, by service and name: "dns_rr_add zone_name". A real appliance
 	// says nothing about them either, so a client's test should look here.
 	// Only the first 1,000 names are told apart, the others count as "other".
-	UnknownParameters map[string]int
+	UnknownParameters map[string]int `json:"unknown_parameters"`
 	// MaxConcurrent is the highest number of calls that were in progress at
 	// the same time.
-	MaxConcurrent int
+	MaxConcurrent int `json:"max_concurrent"`
 }
 
-// maxUnknown limits how many names of parameters are kept: they come from
-// outside.
-const maxUnknown = 1000
+// maxNames limits how many names of parameters and kinds are kept: they come
+// from outside.
+const maxNames = 1000
 
 // counter counts calls. Its zero value is ready.
 type counter struct {
@@ -68,12 +71,15 @@ func (c *counter) served(method, name string, writes bool, unknown []string) {
 		c.calls.Writes++
 	}
 	for _, parameter := range unknown {
-		key := name + " " + parameter
-		if _, known := c.calls.UnknownParameters[key]; !known && len(c.calls.UnknownParameters) >= maxUnknown {
-			key = "other"
-		}
-		c.calls.UnknownParameters[key]++
+		countName(c.calls.UnknownParameters, name+" "+parameter)
 	}
+}
+
+func countName(counts map[string]int, name string) {
+	if _, known := counts[name]; !known && len(counts) >= maxNames {
+		name = "other"
+	}
+	counts[name]++
 }
 
 func (c *counter) changed() {
@@ -82,10 +88,14 @@ func (c *counter) changed() {
 	c.calls.Changes++
 }
 
-func (c *counter) faulty() {
+func (c *counter) faulty(kind string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.calls.Faulty++
+	if c.calls.Faults == nil {
+		c.calls.Faults = make(map[string]int)
+	}
+	countName(c.calls.Faults, kind)
 }
 
 func (c *counter) read() Calls {
@@ -93,6 +103,7 @@ func (c *counter) read() Calls {
 	defer c.mu.Unlock()
 	calls := c.calls
 	calls.ByService = maps.Clone(calls.ByService)
+	calls.Faults = maps.Clone(calls.Faults)
 	calls.UnknownParameters = maps.Clone(calls.UnknownParameters)
 	return calls
 }

@@ -1,6 +1,6 @@
 // Package solidsim behaves like an EfficientIP SOLIDserver appliance, as far
-// as DNS records are concerned: the classic REST API on /rest over real HTTPS,
-// and authoritative DNS servers that answer from the same data. Tests use it
+// as DNS records are concerned: the classic REST API on /rest and /rpc over real
+// HTTPS, and authoritative DNS servers that answer from the same data. Tests use it
 // in their own process, the command solidserver-sim runs it alone.
 //
 // # How it is put together
@@ -15,8 +15,15 @@
 //     parameters that it knows and whether it writes. The list, info and count
 //     services of all objects are one generic piece over a table of columns.
 //   - The HTTP side does for every call the same steps: count, read the
-//     parameters, wait for the latency, authenticate, ask the fault hook, run
-//     the service, ask for the fault after the commit, answer.
+//     parameters, wait for the latency, authenticate, look for the service and
+//     the right to it, ask the fault hook, run the service, spoil the answer if
+//     the hook said so, answer.
+//   - The door knows the three schemes of authentication and the rights.
+//   - Faults come from a hook, a function of the test, or from a FaultPlan, which
+//     is made into a hook: its decisions follow from its seed and the number of
+//     the call. Stale reads are answered from copies that the past keeps.
+//   - One port takes TLS and plain HTTP, which is sent to TLS. The control
+//     endpoint has a port of its own.
 //   - WHERE is tokenized, parsed and compiled; nothing is matched by pattern.
 //     A clause about records is taken apart: names and ids are looked up, what
 //     is about zone, view and server is asked of each zone, and only the rest of
@@ -33,7 +40,8 @@
 // depends on nothing doubtful. Of these there are switches, all in Unknowns: a
 // write on a member of a SMART is refused, one without a view on a server with
 // views too; a POST that edits answers 200; an edit cannot make two records
-// equal; a CNAME stands alone; SOA and NS of a zone are not listed.
+// equal; a CNAME stands alone; SOA and NS of a zone are not listed. Options are
+// switches for what HTTP shows.
 //
 // Other sides it takes without a switch: names and targets with a trailing dot
 // are refused; a delete that fits several records is refused; a record below a
@@ -55,5 +63,5 @@
 // ipam_replication is a class parameter like any other. What else a server, view
 // or zone can be set to, forwarders say, is taken and not kept. A server that was
 // added while the simulator runs gets pushes, but no address to answer DNS
-// on.
+// on. The API v2.0 is missing.
 package solidsim

@@ -58,14 +58,6 @@ func TestTLS(t *testing.T) {
 	_, port, _ := net.SplitHostPort(sim.Addr())
 	c.base = "https://localhost:" + port
 	c.must(200, "GET", "dns_zone_list")
-	resp, err := http.Get("http://" + sim.Addr() + "/rest/dns_zone_list")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusBadRequest {
-		t.Errorf("plain HTTP: status %d", resp.StatusCode)
-	}
 	if !strings.HasPrefix(string(sim.CAPEM()), "-----BEGIN CERTIFICATE-----") {
 		t.Errorf("CA: %s", sim.CAPEM())
 	}
@@ -170,6 +162,92 @@ func TestUnknownParametersAreBounded(t *testing.T) {
 	got := sim.Calls().UnknownParameters
 	if len(got) != 1001 || got["other"] != 500 {
 		t.Errorf("%d names, %d others", len(got), got["other"])
+	}
+}
+
+// TestPaths checks the ways to name a service beside /rest/<service>?query.
+func TestPaths(t *testing.T) {
+	t.Parallel()
+	sim := start(t, solidsim.Config{})
+	c := newClient(t, sim)
+	c.add("a/b.site.com", "TXT", "x")
+	for _, test := range []struct {
+		target string
+		status int
+		want   string // a part of the body
+	}{
+		{"/rpc/dns_zone_list", 200, `"dnszone_name":"site.com"`},
+		{"/rpc/dns_rr_delete", 400, "no method"},
+		{"/rest/dns_zone_list/WHERE/dnszone_name='site.com'", 200, `"dnszone_name":"site.com"`}, // remche/externaldns-solidserver: driver.py
+		{"/rest/dns_zone_list/WHERE/dnszone_name='lab.example'", 204, ""},
+		{"/rest/dns_rr_list/WHERE/rr_full_name='a%2Fb.site.com'/limit/1?limit=2", 200, `"rr_full_name":"a/b.site.com"`},
+		{"/rest/dns_rr_list/WHERE/rr_id=1?WHERE=", 200, `"rr_full_name":"a/b.site.com"`}, // the query string wins
+		{"/rest/dns_zone_list/WHERE", 400, "pairs of a parameter"},
+		{"/rest/dns_zone_list/", 400, "pairs of a parameter"},
+		{"/rest/", 404, ""},
+		{"/rest", 404, ""},
+		{"/REST/dns_zone_list", 404, ""},
+		{"/", 404, ""},
+	} {
+		req := c.request("GET", "", nil, "")
+		parsed, err := req.URL.Parse(test.target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.URL = parsed
+		if status, body := c.send(req); status != test.status || !strings.Contains(body, test.want) {
+			t.Errorf("%s: status %d, %s", test.target, status, body)
+		}
+	}
+	if got := sim.Calls().UnknownParameters; len(got) != 0 {
+		t.Errorf("unknown parameters: %v", got)
+	}
+}
+
+// TestOptions asks for the parameters of a service, as SOLIDserverRest does,
+// which sends none.
+func TestOptions(t *testing.T) {
+	t.Parallel()
+	sim := start(t, solidsim.Config{})
+	c := newClient(t, sim)
+	rows := c.must(200, "OPTIONS", "dns_rr_add")
+	seen := make(map[string]bool)
+	for _, row := range rows {
+		seen[row["parameter"]] = true
+		if row["errno"] != "0" || row["service"] != "dns_rr_add" || row["methods"] != "POST,PUT" {
+			t.Errorf("row: %v", row)
+		}
+	}
+	for _, parameter := range []string{"rr_name", "value7", "add_flag", "rr_class_parameters"} {
+		if !seen[parameter] {
+			t.Errorf("%s is missing in %v", parameter, rows)
+		}
+	}
+	c.must(404, "OPTIONS", "nothing")
+	if calls := sim.Calls(); calls.Writes != 0 || calls.Changes != 0 || calls.ByService["OPTIONS dns_rr_add"] != 1 {
+		t.Errorf("calls: %+v", calls)
+	}
+}
+
+func TestUnknownServiceStatus(t *testing.T) {
+	t.Parallel()
+	newClient(t, start(t, solidsim.Config{Options: solidsim.Options{UnknownServiceStatus: 400}})).must(400, "GET", "nothing")
+}
+
+// TestMaxPage has pages that are shorter than the limit.
+func TestMaxPage(t *testing.T) {
+	t.Parallel()
+	sim := start(t, solidsim.Config{Options: solidsim.Options{MaxPage: 2}})
+	c := newClient(t, sim)
+	fill(t, sim)
+	for limit, want := range map[string]int{"": 2, "1": 1, "2": 2, "1000": 2} {
+		if got := len(c.must(200, "GET", "dns_rr_list", "limit", limit)); got != want {
+			t.Errorf("limit %q: %d rows, want %d", limit, got, want)
+		}
+	}
+	c.must(400, "GET", "dns_rr_list", "limit", "many")
+	if got := c.must(200, "GET", "dns_rr_count")[0]["total"]; got != "24" {
+		t.Errorf("count: %s", got)
 	}
 }
 
@@ -301,8 +379,18 @@ func TestValidate(t *testing.T) {
 		Zones:     []string{"site.com", "SITE.com", "a b", "c d"},
 		Users:     map[string]string{"": "x"},
 		Latency:   -time.Second,
+		Tokens:    map[string]solidsim.Token{"a:b": {User: "", Secret: "s"}, "c": {User: "nobody", Secret: "s"}},
+		Denied:    map[string][]string{"ghost": {"a["}},
+		Options:   solidsim.Options{ForbiddenStatus: 200, UnknownServiceStatus: 500, Unauthorized: "x", TokenWindow: -1, MaxPage: -2},
+		Faults:    &solidsim.FaultPlan{Rules: []solidsim.FaultRule{{Kind: "fire", Rate: 2}}},
+		Control:   "192.0.2.1:80",
 	}.Validate()
-	for _, want := range []string{`"nowhere"`, `"dns.example"`, `"127.0.0.1:x"`, `"site.com" is given twice`, `"a b"`, `"c d"`, "no name", "-1s"} {
+	for _, want := range []string{
+		`token "a:b": want an id`, `user "nobody" does not exist`, `"ghost": no such user`, `"a[" is no pattern`, "200: want one of [403 400]",
+		"500: want one of [404 400]", "x: want one of [object text disconnected]", "-1ns", "largest page -2", `fault rule 1: kind "fire"`, "rate 2",
+		`control address "192.0.2.1:80"`,
+		`"nowhere"`, `"dns.example"`, `"127.0.0.1:x"`, `"site.com" is given twice`, `"a b"`, `"c d"`, "no name", "-1s",
+	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: %s is missing", err, want)
 		}

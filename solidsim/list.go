@@ -26,15 +26,37 @@ type sortKey[T any] struct {
 }
 
 // listParameters are the parameters that newListing knows. On /rest their
-// names are upper case, except for the two of the page.
-func listParameters() []string { return []string{"WHERE", "ORDERBY", "SELECT", "limit", "offset"} }
+// names are upper case, except for the two of the page. In another case they
+// are unknown, and so ignored.
+func listParameters() []string {
+	return []string{"WHERE", "ORDERBY", "SELECT", "TAGS", "NO_PARENT_CLASS_PARAM", "limit", "offset"}
+}
+
+// countParameters are those of a count: what can change which rows fit.
+func countParameters() []string { return []string{"WHERE", "TAGS", "NO_PARENT_CLASS_PARAM"} }
+
+// everyRow is the listing of all rows.
+func everyRow[T any]() *listing[T] { return &listing[T]{match: func(T) bool { return true }} }
 
 // newListing reads the parameters. What WHERE and ORDERBY use must be selected
-// (the vendor's OpenAPI file says so).
+// (the vendor's OpenAPI file says so); the columns of TAGS always are.
 func newListing[T any](t table[T], p params) (l listing[T], err error) {
 	l.id = t.id
-	if l.selected, err = selectColumns(t.columns, p["SELECT"]); err != nil {
+	all := t.columns
+	if value := p["NO_PARENT_CLASS_PARAM"]; value != "" && value != "0" {
+		all = withoutInherited(all)
+	}
+	tags, err := tagColumns(all, p["TAGS"])
+	if err != nil {
+		return l, refuseParameter("TAGS", p["TAGS"], err.Error())
+	}
+	if l.selected, err = selectColumns(join(all, tags), p["SELECT"]); err != nil {
 		return l, refuseParameter("SELECT", p["SELECT"], err.Error())
+	}
+	for _, tag := range tags {
+		if _, err := l.selected.find(tag.name); err != nil {
+			l.selected = append(l.selected, tag)
+		}
 	}
 	if l.where, err = parseWhere(p["WHERE"]); err != nil {
 		return l, refuseParameter("WHERE", p["WHERE"], "syntax error: "+err.Error())
@@ -64,7 +86,9 @@ func selectColumns[T any](all columns[T], names string) (columns[T], error) {
 		if err != nil {
 			return nil, err
 		}
-		selected = append(selected, col)
+		if _, err := selected.find(col.name); err != nil { // a JSON object has a name once
+			selected = append(selected, col)
+		}
 	}
 	return selected, nil
 }
@@ -166,7 +190,11 @@ func listService[T any](st *store, t table[T]) handler {
 // countService makes a count service: one row with the number of rows.
 func countService[T any](st *store, t table[T]) handler {
 	return func(_ string, p params) (answer, error) {
-		l, err := newListing(t, params{"WHERE": p["WHERE"]})
+		asked := make(params)
+		for _, name := range countParameters() {
+			asked[name] = p[name]
+		}
+		l, err := newListing(t, asked)
 		if err != nil {
 			return answer{}, err
 		}

@@ -138,6 +138,12 @@ func TestInheritance(t *testing.T) {
 		t.Error(diff)
 	}
 
+	// TAGS and NO_PARENT_CLASS_PARAM see the same.
+	zone = c.must(200, "GET", "dns_zone_list", "WHERE", "tag_dnszone_dnsptr='1'", "TAGS", "dnszone.dnsptr&dns.dnsptr&dnsview.nothing")[0]
+	checkRow(t, zone, map[string]string{"dnszone_name": "site.com", "tag_dns_dnsptr": "0", "tag_dnsview_nothing": ""})
+	zone = c.must(200, "GET", "dns_zone_list", "WHERE", "dnszone_name='site.com'", "NO_PARENT_CLASS_PARAM", "1")[0]
+	checkRow(t, zone, map[string]string{"dnszone_class_parameters": "", "dnsview_class_parameters": "dnsptr=1"})
+
 	// A parameter that was set can be inherited again.
 	c.must(200, "PUT", "dns_zone_add", "dnszone_id", own[0]["dnszone_id"], "dnszone_class_parameters_properties", "dnsptr=inherited,propagate")
 	checkRow(t, c.must(200, "GET", "dns_zone_info", "dnszone_id", own[0]["dnszone_id"])[0], map[string]string{

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // params are the parameters of one call.
@@ -18,25 +19,55 @@ type params map[string]string
 // maxBody is the largest request body that is read, in bytes.
 const maxBody = 1 << 20
 
-// readParams takes the parameters from the query string, for every method, and
-// from a JSON object in the body of a POST, PUT or DELETE. Clients send a JSON
-// content type without a body, so an empty body is no parameters. The query
-// string wins, and of one name in it the last value.
-func readParams(r *http.Request) (params, error) {
+// readCall takes the name of the service from the path and the parameters from
+// the rest of it (the old form /rest/<service>/WHERE/<expr>, pairs of name and
+// value), from the query string, for every method, and from a JSON object in the
+// body of a POST, PUT or DELETE. Clients send a JSON content type without a body,
+// so an empty body is no parameters. The query string wins over the path, that
+// over the body, and of one name in the query string the last value.
+func readCall(r *http.Request) (service string, p params, err error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, refuse(errnoParameter, "the query string is not url-encoded")
+		return "", nil, refuse(errnoParameter, "the query string is not url-encoded")
 	}
-	p := make(params, len(query))
+	p = make(params, len(query))
 	if r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodDelete {
 		if err := p.readBody(r.Body); err != nil {
-			return nil, err
+			return "", nil, err
 		}
+	}
+	if service, err = p.readPath(r.URL.EscapedPath()); err != nil {
+		return "", nil, err
 	}
 	for key, values := range query {
 		p[key] = values[len(values)-1]
 	}
-	return p, nil
+	return service, p, nil
+}
+
+// readPath returns the name of the service, "" for a path that is neither below
+// /rest nor below /rpc, and puts the parameters into p.
+func (p params) readPath(escaped string) (service string, err error) {
+	rest, found := strings.CutPrefix(escaped, "/rest/")
+	if !found {
+		if rest, found = strings.CutPrefix(escaped, "/rpc/"); !found {
+			return "", nil
+		}
+	}
+	segments := strings.Split(rest, "/")
+	for i, segment := range segments {
+		if segments[i], err = url.PathUnescape(segment); err != nil {
+			return "", refuse(errnoParameter, "the path is not url-encoded")
+		}
+	}
+	pairs := segments[1:]
+	if len(pairs)%2 != 0 {
+		return "", refuse(errnoParameter, "after the service the path has pairs of a parameter and its value")
+	}
+	for pair := range slices.Chunk(pairs, 2) {
+		p[pair[0]] = pair[1]
+	}
+	return segments[0], nil
 }
 
 func (p params) readBody(r io.Reader) error {

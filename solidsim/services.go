@@ -10,6 +10,9 @@ type service struct {
 	handlers   map[string]handler // by HTTP method
 	parameters []string           // all that it knows; others are ignored and counted
 	writes     bool
+	// freeze returns the service on the rows that it has now; nil if it reads
+	// none.
+	freeze func() handler
 }
 
 // newServices is the table of all services.
@@ -54,8 +57,14 @@ func (st *store) rrTable() table[*rr] {
 
 // addReaders adds the list, count and info services of an object.
 func addReaders[T any](services map[string]service, st *store, object string, t table[T]) {
-	get := func(h handler) map[string]handler { return map[string]handler{http.MethodGet: h} }
-	services[object+"_list"] = service{handlers: get(listService(st, t)), parameters: listParameters()}
-	services[object+"_count"] = service{handlers: get(countService(st, t)), parameters: []string{"WHERE"}}
-	services[object+"_info"] = service{handlers: get(infoService(st, t)), parameters: []string{t.id}}
+	add := func(name string, parameters []string, make func(table[T]) handler) {
+		services[name] = service{
+			handlers:   map[string]handler{http.MethodGet: make(t)},
+			parameters: parameters,
+			freeze:     func() handler { return make(t.frozen(st)) },
+		}
+	}
+	add(object+"_list", listParameters(), func(t table[T]) handler { return listService(st, t) })
+	add(object+"_count", countParameters(), func(t table[T]) handler { return countService(st, t) })
+	add(object+"_info", []string{t.id}, func(t table[T]) handler { return infoService(st, t) })
 }

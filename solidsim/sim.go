@@ -3,7 +3,6 @@ package solidsim
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -53,6 +52,19 @@ type Config struct {
 	StateFile string
 	// Users are the passwords by user. Default ipmadmin with admin.
 	Users map[string]string
+	// Tokens are the API tokens by their ids.
+	Tokens map[string]Token
+	// Denied are the services that a user has no right to, by user, as patterns
+	// of path.Match: "member_list", "dns_zone_*". Default: everybody may call
+	// everything.
+	Denied map[string][]string
+	// Options are the switches for what is not known about the API.
+	Options Options
+	// Faults are in force from the start. Default: none.
+	Faults *FaultPlan
+	// Control is the address of the control endpoint, host:port, where the host is
+	// one of loopback. Default: there is none.
+	Control string
 	// Latency is how long each call of the API takes, at least. Calls run in
 	// parallel.
 	Latency time.Duration
@@ -70,6 +82,7 @@ type Sim struct {
 	authority *authority
 	listener  net.Listener
 	http      *http.Server
+	control   *controls // nil if there is none
 	unused    unusedConns
 	dns       []*nameserver
 	cancel    context.CancelFunc
@@ -110,8 +123,15 @@ func Start(ctx context.Context, cfg Config) (*Sim, error) {
 		cancel:    cancel,
 		failure:   make(chan error, 1),
 	}
-	s.api = &api{services: newServices(s.store), users: cfg.Users, log: cfg.Log, closed: closed}
+	s.api = &api{
+		services: newServices(s.store), options: cfg.Options, log: cfg.Log, closed: closed,
+		door: &door{users: cfg.Users, tokens: cfg.Tokens, denied: cfg.Denied, options: cfg.Options},
+	}
 	s.SetLatency(cfg.Latency)
+	if err := s.obey(cfg); err != nil {
+		cancel()
+		return nil, err
+	}
 	s.http = &http.Server{
 		Handler:           s.api,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -119,7 +139,6 @@ func Start(ctx context.Context, cfg Config) (*Sim, error) {
 		ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
 		// Connections are reset by faults, which HTTP/2 cannot do.
 		Protocols: new(http.Protocols),
-		TLSConfig: &tls.Config{Certificates: []tls.Certificate{authority.server}, MinVersion: tls.VersionTLS12},
 	}
 	s.http.Protocols.SetHTTP1(true)
 	s.http.ConnState = s.unused.watch
@@ -134,8 +153,21 @@ func Start(ctx context.Context, cfg Config) (*Sim, error) {
 	return s, nil
 }
 
-// Validate returns all that is wrong with the settings, joined, and nil if Start
-// can use them. It opens nothing.
+// obey does what the settings say about services by their names.
+func (s *Sim) obey(cfg Config) error {
+	var errs []error
+	for _, user := range slices.Sorted(maps.Keys(cfg.Denied)) {
+		errs = append(errs, checkMeaning("rights of "+strconv.Quote(user), cfg.Denied[user], s.api.services))
+	}
+	if cfg.Faults != nil {
+		errs = append(errs, s.SetFaultPlan(*cfg.Faults))
+	}
+	return errors.Join(errs...)
+}
+
+// Validate returns all that is wrong with the settings, joined; for nil only
+// addresses that are taken and services that do not exist keep Start from using
+// them. It opens nothing.
 func (c Config) Validate() error {
 	_, err := c.complete()
 	return err
@@ -163,8 +195,11 @@ func (c Config) complete() (Config, error) {
 	if len(c.Users) == 0 {
 		c.Users = map[string]string{"ipmadmin": "admin"}
 	}
-	if _, found := c.Users[""]; found {
-		errs = append(errs, errors.New("a user has no name: give each one a name and a password"))
+	options, err := c.Options.complete()
+	c.Options = options
+	errs = append(errs, err, c.checkDoor(), checkControl(c.Control))
+	if c.Faults != nil {
+		errs = append(errs, c.Faults.Validate())
 	}
 	if c.Latency < 0 {
 		errs = append(errs, fmt.Errorf("latency %s: want 0 or more", c.Latency))
@@ -191,8 +226,15 @@ func checkAddr(purpose, addr string) error {
 
 func (s *Sim) listen(ctx context.Context, cfg Config) (err error) {
 	var config net.ListenConfig
-	if s.listener, err = config.Listen(ctx, "tcp", cfg.Listen); err != nil {
+	inner, err := config.Listen(ctx, "tcp", cfg.Listen)
+	if err != nil {
 		return fmt.Errorf("listen for the API: %w", err)
+	}
+	s.listener = listenEither(inner, s.authority.config())
+	if cfg.Control != "" {
+		if s.control, err = listenControl(ctx, s, cfg.Control); err != nil {
+			return err
+		}
 	}
 	for _, name := range s.store.addressees() {
 		ns, err := listenDNS(ctx, s.store, name, cmp.Or(cfg.DNSListen[name], loopback))
@@ -209,6 +251,9 @@ func (s *Sim) abandon() {
 	s.cancel()
 	if s.listener != nil {
 		_ = s.listener.Close()
+	}
+	if s.control != nil {
+		_ = s.control.listener.Close()
 	}
 	for _, ns := range s.dns {
 		_ = ns.tcp.Listener.Close()
@@ -230,10 +275,13 @@ func (s *Sim) serve() {
 		s.tasks.Go(func() { s.state.run(s.api.closed) })
 	}
 	s.tasks.Go(func() {
-		if err := s.http.ServeTLS(s.listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 			fail(fmt.Errorf("serve the API: %w", err))
 		}
 	})
+	if s.control != nil {
+		s.control.serve(&s.tasks, fail)
+	}
 }
 
 // Wait blocks until the context ends, and then returns nil, or until a part of
@@ -258,6 +306,9 @@ func (s *Sim) Close() error {
 		defer cancel()
 		if err := s.http.Shutdown(ctx); err != nil {
 			s.closeErr = s.http.Close()
+		}
+		if s.control != nil {
+			s.closeErr = errors.Join(s.closeErr, s.control.close(ctx))
 		}
 		for _, ns := range s.dns {
 			s.closeErr = errors.Join(s.closeErr, ns.close(ctx))
@@ -308,14 +359,9 @@ func (s *Sim) CertPool() *x509.CertPool { return s.authority.pool.Clone() }
 // SetLatency sets how long calls take, for those that arrive from now on.
 func (s *Sim) SetLatency(d time.Duration) { s.api.latency.Store(int64(d)) }
 
-// SetFaults installs the fault hook; nil takes it away.
-func (s *Sim) SetFaults(f FaultFunc) {
-	if f == nil {
-		s.api.faults.Store(nil)
-		return
-	}
-	s.api.faults.Store(&f)
-}
+// SetFaults installs the fault hook, in the place of the one or of the plan that
+// is there; nil takes either away.
+func (s *Sim) SetFaults(f FaultFunc) { s.api.strike(f, nil) }
 
 // Calls returns what clients did so far.
 func (s *Sim) Calls() Calls { return s.api.calls.read() }

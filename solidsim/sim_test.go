@@ -5,11 +5,13 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -164,4 +166,9 @@ func TestCreateIsSeenByPeople(t *testing.T) {
 	if got := sim.Records(solidsim.ExternalServer); got != nil {
 		t.Errorf("external server has %v", got)
 	}
+}
+
+// isReset tells whether the other side ended a connection hard.
+func isReset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.ErrUnexpectedEOF)
 }

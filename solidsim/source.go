@@ -13,6 +13,15 @@ type table[T any] struct {
 	source func(*listing[T]) source[T]
 }
 
+// frozen is the table with the rows that it has now.
+func (t table[T]) frozen(st *store) table[T] {
+	defer st.read()()
+	every := everyRow[T]()
+	src := t.source(every)
+	rows := src.page(0, 0)
+	return table[T]{id: t.id, columns: t.columns, source: whole(src.id, func() []T { return rows })}
+}
+
 // A source holds the rows that can fit a clause: in several lists, each by id.
 type source[T any] struct {
 	id    func(T) int64

@@ -65,6 +65,16 @@ func newAuthority(host string) (*authority, error) {
 	}, nil
 }
 
+// config is for a server that speaks HTTP/1.1 alone: faults reset connections,
+// which HTTP/2 cannot do.
+func (a *authority) config() *tls.Config {
+	return &tls.Config{
+		Certificates: []tls.Certificate{a.server},
+		MinVersion:   tls.VersionTLS12,
+		NextProtos:   []string{"http/1.1"},
+	}
+}
+
 func serverCertificate(host string, now time.Time) *x509.Certificate {
 	server := &x509.Certificate{
 		Subject:     pkix.Name{CommonName: "solidserver-sim"},

@@ -1,6 +1,7 @@
 package solidsim
 
 import (
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -133,7 +134,7 @@ func TestWhereRefuses(t *testing.T) {
 // compiles panic, and that a clause is true when all of its parts are.
 func FuzzWhere(f *testing.F) {
 	for _, seed := range []string{
-		"id=1 and name like '%a\\%' or (note is not null)", "name in ('a','b''')", "((id>=-3))", "name='a", "note like '\\'",
+		"id=1 and name like '%a\\%' or (note is not null)", "id != 7 or id<=8 and note >= 'x' ", "name in ('a','b''')", "((id>=-3))", "name='a", "note like '\\'",
 		"id=7 and (note='x' and name='y')",
 	} {
 		f.Add(seed, "apple.example")
@@ -146,6 +147,13 @@ func FuzzWhere(f *testing.F) {
 		match, err := compileWhere(e, fruitColumns())
 		if err != nil {
 			return
+		}
+		again, err := parseWhere(written(e))
+		if err != nil && strings.Contains(err.Error(), "parentheses") {
+			return // written has more of them than the clause
+		}
+		if err != nil || !reflect.DeepEqual(e, again) {
+			t.Errorf("%q was read as %#v, and %q as %#v, %v", clause, e, written(e), again, err)
 		}
 		row := fruit{"7", value, value}
 		all := true
@@ -160,6 +168,35 @@ func FuzzWhere(f *testing.F) {
 			t.Errorf("%q is %t, its parts are %t", clause, match(row), all)
 		}
 	})
+}
+
+// written is a clause that means the expression.
+func written(e expression) string {
+	chain := func(terms []expression, between string) string {
+		var parts []string
+		for _, term := range terms {
+			parts = append(parts, "("+written(term)+")")
+		}
+		return strings.Join(parts, between)
+	}
+	switch e := e.(type) {
+	case allOf:
+		return chain(e, " AND ")
+	case anyOf:
+		return chain(e, " or ")
+	case condition:
+		var literals []string
+		for _, literal := range e.literals {
+			literals = append(literals, "'"+strings.ReplaceAll(literal, "'", "''")+"'")
+		}
+		operator := []string{"=", "!=", "<", ">", "<=", ">=", "like", "in", "is null", "is not null"}[e.operator]
+		if e.operator == in {
+			return e.column + " in (" + strings.Join(literals, ",") + ")"
+		}
+		return e.column + " " + operator + strings.Join(literals, "")
+	default:
+		return ""
+	}
 }
 
 // FuzzQuotes checks that a string with doubled quotes is one string, whatever

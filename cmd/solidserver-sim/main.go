@@ -32,7 +32,8 @@ func (c *cli) Run(ctx context.Context, d *daemon.Daemon) (err error) {
 	}
 	defer func() { err = errors.Join(err, sim.Close()) }()
 	d.Log.InfoContext(ctx, "listening", "api", sim.URL(),
-		"dns_internal", sim.DNSAddr(solidsim.InternalServer), "dns_external", sim.DNSAddr(solidsim.ExternalServer))
+		"dns_internal", sim.DNSAddr(solidsim.InternalServer), "dns_external", sim.DNSAddr(solidsim.ExternalServer),
+		"control", sim.ControlAddr())
 	if err := writeCA(c.TLSSelfSigned, sim.CAPEM()); err != nil {
 		return err
 	}

@@ -130,6 +130,17 @@ func TestExitCodes(t *testing.T) {
 		}},
 		{"unknown flag", nil, []string{"--zone=a"}, daemon.ExitSettings, []string{"--zone"}},
 		{"environment", []string{"KEASTREAM_LATENCY=soon"}, nil, daemon.ExitSettings, []string{"KEASTREAM_LATENCY", "soon"}},
+		{"flags of the switches", nil, []string{"--help"}, daemon.ExitOK, []string{"$KEASTREAM_MAX_PAGE", "(default: 5m)", "(default: 403)", "--refuse-replays"}},
+		{"token without secret", nil, []string{"--tokens=hunter2:hunter2:"}, daemon.ExitSettings, []string{"number 1", "user:id:secret"}},
+		{"token of nobody", nil, []string{"--tokens=nobody:id:hunter2"}, daemon.ExitSettings, []string{`token "id"`, `"nobody"`}},
+		{"right without user", nil, []string{"--deny=member_list"}, daemon.ExitSettings, []string{"--deny=member_list", "user:service"}},
+		{"faults that are no plan", nil, []string{`--faults={"rules":[{"kind":"fire","rate":1}]}`}, daemon.ExitSettings, []string{"--faults", `"fire"`}},
+		{"faults in no file", nil, []string{"--faults=/none/plan.json"}, daemon.ExitSettings, []string{"--faults", "/none/plan.json"}},
+		{"control for all", nil, []string{"--control=0.0.0.0:1"}, daemon.ExitSettings, []string{"0.0.0.0:1", "loopback"}},
+		{
+			"wrong switches", nil, []string{"--forbidden-status=200", "--unknown-service-status=1", "--unauthorized=loud", "--token-window=-1s", "--max-page=-1"},
+			daemon.ExitSettings, []string{"forbidden call 200", "unknown service 1", "unknown caller loud", "-1s", "largest page -1"},
+		},
 		{"user without password", nil, []string{"--users=a:b,hunter2"}, daemon.ExitSettings, []string{"number 2", "name:password"}},
 		{
 			"all at once", nil, []string{"--listen=here", "--dns-listen=h:99999", "--zones=a..b,c,C", "--latency=-1s", "--log-level=loud", "--log-format=xml", "--zone=d"},

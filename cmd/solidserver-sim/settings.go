@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -18,10 +17,26 @@ type cli struct {
 
 	Listen        string        `name:"listen" default:"127.0.0.1:8443" placeholder:"HOST:PORT" help:"Address of the API (default: ${default}). The host stands in the certificate. Port 0: any free one, see the log."`
 	DNSListen     string        `name:"dns-listen" default:"127.0.0.1:8053" placeholder:"HOST:PORT" help:"Address of the DNS server dns-internal-smart.site.com, UDP and TCP (default: ${default}). The other DNS server takes a free port on 127.0.0.1, see the log."`
+	Control       string        `name:"control" placeholder:"HOST:PORT" help:"Address of the control endpoint, on loopback: counts of calls, faults (default: none). The README beside the program describes it."`
 	Zones         []string      `name:"zones" default:"site.com" placeholder:"ZONE" help:"Zones of both DNS servers (default: ${default}). Reverse zones are given like the others: 2.0.192.in-addr.arpa."`
 	Users         []string      `name:"users" default:"ipmadmin:admin" placeholder:"NAME:PASSWORD" help:"Users of the API (default: ${default}). For tests only: arguments can be read by everybody on this host."`
+	Tokens        []string      `name:"tokens" placeholder:"USER:ID:SECRET" help:"API tokens: calls signed with one have the rights of its user (default: none)."`
+	Deny          []string      `name:"deny" placeholder:"USER:SERVICE" help:"Services that a user has no right to; * stands for any part of a name: ipmadmin:member_* (default: none)."`
 	Latency       time.Duration `name:"latency" default:"20ms" placeholder:"DURATION" help:"How long each call of the API takes (default: ${default}). Calls run in parallel; level debug logs each."`
+	Faults        string        `name:"faults" placeholder:"JSON|FILE" help:"What goes wrong, by chance: a plan in JSON or the name of a file with one (default: nothing). The README beside the program describes it."`
 	TLSSelfSigned string        `name:"tls-self-signed" placeholder:"CA.pem" help:"Write the certificate of the CA here. It is new with every start."`
+
+	Switches switches `embed:"" group:"What is not known of the API, and what this one does:"`
+}
+
+// switches are solidsim.Options as flags.
+type switches struct {
+	ForbiddenStatus      int           `name:"forbidden-status" default:"403" placeholder:"STATUS" help:"Answer to a call without the right to it: 403 or 400 (default: ${default})."`
+	UnknownServiceStatus int           `name:"unknown-service-status" default:"404" placeholder:"STATUS" help:"Answer for a service that does not exist: 404 or 400 (default: ${default})."`
+	Unauthorized         string        `name:"unauthorized" default:"object" placeholder:"FORM" help:"Answer to a caller who is not known (default: ${default}): object is a 401 with an error object, text a 401 with text, disconnected a 200 with {\"connected\":false}."`
+	TokenWindow          time.Duration `name:"token-window" default:"5m" placeholder:"DURATION" help:"How far the clock of a call with a token may be off; beyond it the answer is 412 (default: ${default})."`
+	RefuseReplays        bool          `name:"refuse-replays" help:"Answer 401 when the signature of a token comes a second time."`
+	MaxPage              int           `name:"max-page" default:"0" placeholder:"ROWS" help:"Most rows in one answer of a list, whatever limit says; 0 is no limit (default: ${default})."`
 }
 
 // Validate reports everything that is wrong with the settings, joined.
@@ -35,12 +50,24 @@ func (c *cli) config() (solidsim.Config, error) {
 	cfg := solidsim.Config{
 		Listen:    c.Listen,
 		DNSListen: map[string]string{solidsim.InternalServer: c.DNSListen},
+		Control:   c.Control,
 		Zones:     c.Zones,
 		Latency:   c.Latency,
+		Options: solidsim.Options{
+			ForbiddenStatus:      c.Switches.ForbiddenStatus,
+			UnknownServiceStatus: c.Switches.UnknownServiceStatus,
+			Unauthorized:         solidsim.UnauthorizedForm(c.Switches.Unauthorized),
+			TokenWindow:          c.Switches.TokenWindow,
+			RefuseReplays:        c.Switches.RefuseReplays,
+			MaxPage:              c.Switches.MaxPage,
+		},
 	}
-	var err error
-	cfg.Users, err = users(c.Users)
-	return cfg, errors.Join(err, cfg.Validate())
+	var errs [4]error
+	cfg.Users, errs[0] = users(c.Users)
+	cfg.Tokens, errs[1] = tokens(c.Tokens)
+	cfg.Denied, errs[2] = denied(c.Deny)
+	cfg.Faults, errs[3] = faults(c.Faults)
+	return cfg, errors.Join(append(errs[:], cfg.Validate())...)
 }
 
 func users(pairs []string) (map[string]string, error) {
@@ -56,22 +83,46 @@ func users(pairs []string) (map[string]string, error) {
 	return result, nil
 }
 
-// writeCA writes the file in one step: a reader sees all of it or nothing.
-func writeCA(path string, pem []byte) error {
-	if path == "" {
-		return nil
+func tokens(triples []string) (map[string]solidsim.Token, error) {
+	result := make(map[string]solidsim.Token)
+	for i, triple := range triples {
+		parts := strings.SplitN(triple, ":", 3)
+		if len(parts) != 3 || parts[0] == "" || parts[1] == "" || parts[2] == "" {
+			// A part may be a secret.
+			return nil, fmt.Errorf("--tokens: number %d is not user:id:secret", i+1)
+		}
+		result[parts[1]] = solidsim.Token{User: parts[0], Secret: parts[2]}
 	}
-	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	return result, nil
+}
+
+func denied(pairs []string) (map[string][]string, error) {
+	result := make(map[string][]string)
+	for _, pair := range pairs {
+		user, service, found := strings.Cut(pair, ":")
+		if !found {
+			return nil, fmt.Errorf("--deny=%s: want user:service, as in ipmadmin:member_list", pair)
+		}
+		result[user] = append(result[user], service)
+	}
+	return result, nil
+}
+
+// faults reads a plan from the text of the flag or from the file that it names.
+func faults(text string) (*solidsim.FaultPlan, error) {
+	if text == "" {
+		return nil, nil
+	}
+	plan := []byte(text)
+	if !strings.HasPrefix(strings.TrimSpace(text), "{") {
+		var err error
+		if plan, err = os.ReadFile(text); err != nil {
+			return nil, fmt.Errorf("--faults: want a plan in JSON or the name of a file with one: %w", err)
+		}
+	}
+	parsed, err := solidsim.ParseFaultPlan(plan)
 	if err != nil {
-		return fmt.Errorf("write CA: %w", err)
+		return nil, fmt.Errorf("--faults: %w", err)
 	}
-	_, err = file.Write(pem)
-	err = errors.Join(err, file.Chmod(0o644), file.Close())
-	if err == nil {
-		err = os.Rename(file.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("write CA: %w", errors.Join(err, os.Remove(file.Name())))
-	}
-	return nil
+	return &parsed, nil
 }

@@ -70,6 +70,8 @@ func listenControl(ctx context.Context, s *Sim, addr string) (*controls, error) 
 	mux.HandleFunc("PUT /faults", c.setFaults)
 	mux.HandleFunc("DELETE /faults", c.clearFaults)
 	mux.HandleFunc("POST /actions/reset-counts", c.resetCounts)
+	mux.HandleFunc("POST /actions/hold-pushes", forServer(s.HoldPushes))
+	mux.HandleFunc("POST /actions/release-pushes", forServer(s.ReleasePushes))
 	c.http = &http.Server{Handler: local(mux), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second}
 	return c, nil
 }
@@ -134,6 +136,26 @@ func (c *controls) clearFaults(w http.ResponseWriter, _ *http.Request) {
 func (c *controls) resetCounts(w http.ResponseWriter, _ *http.Request) {
 	c.sim.ResetCalls()
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// forServer does what the body names a DNS server for: {"server":"name"}.
+func forServer(act func(server string) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var body struct {
+			Server string `json:"server"`
+		}
+		err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&body)
+		if err != nil {
+			err = fmt.Errorf(`read the body, want {"server":"name"}: %w`, err)
+		} else {
+			err = act(body.Server)
+		}
+		if err != nil {
+			refuseControl(w, http.StatusBadRequest, err)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}
 }
 
 func refuseControl(w http.ResponseWriter, status int, err error) {

@@ -86,6 +86,31 @@ func TestControl(t *testing.T) {
 	}
 }
 
+// TestControlHoldsPushes keeps a record from the DNS side for a while.
+func TestControlHoldsPushes(t *testing.T) {
+	t.Parallel()
+	sim := start(t, solidsim.Config{Control: "127.0.0.1:0"})
+	c := newClient(t, sim)
+	const server = `{"server":"` + solidsim.InternalServer + `"}`
+	if status, body := steer(t, sim, "POST", "/actions/hold-pushes", server); status != 204 {
+		t.Fatalf("hold: %d %s", status, body)
+	}
+	id := c.add("h.site.com", "A", "192.0.2.1")
+	pending := func() string { return c.must(200, "GET", "dns_rr_info", "rr_id", id)[0]["delayed_create_time"] }
+	if got := pending(); got == "0" {
+		t.Error("the record is not pending while pushes are held")
+	}
+	if status, body := steer(t, sim, "POST", "/actions/release-pushes", server); status != 204 {
+		t.Fatalf("release: %d %s", status, body)
+	}
+	eventually(t, func() bool { return pending() == "0" })
+	for _, body := range []string{"", "{", `{"server":"nobody"}`} {
+		if status, text := steer(t, sim, "POST", "/actions/hold-pushes", body); status != 400 || !strings.Contains(text, `"error"`) {
+			t.Errorf("%q: %d %s", body, status, text)
+		}
+	}
+}
+
 // TestControlIsLocal: what a page in a browser could send is refused, also
 // under a name that leads to loopback.
 func TestControlIsLocal(t *testing.T) {

@@ -24,6 +24,7 @@ type cli struct {
 	Deny          []string      `name:"deny" placeholder:"USER:SERVICE" help:"Services that a user has no right to; * stands for any part of a name: ipmadmin:member_* (default: none)."`
 	Latency       time.Duration `name:"latency" default:"20ms" placeholder:"DURATION" help:"How long each call of the API takes (default: ${default}). Calls run in parallel; level debug logs each."`
 	Faults        string        `name:"faults" placeholder:"JSON|FILE" help:"What goes wrong, by chance: a plan in JSON or the name of a file with one (default: nothing). The README beside the program describes it."`
+	StateFile     string        `name:"state-file" placeholder:"FILE" help:"Keep all data in this file. One that is there is loaded at the start, in the place of --zones (default: data is in memory alone)."`
 	TLSSelfSigned string        `name:"tls-self-signed" placeholder:"CA.pem" help:"Write the certificate of the CA here. It is new with every start."`
 
 	Switches switches `embed:"" group:"What is not known of the API, and what this one does:"`
@@ -53,6 +54,7 @@ func (c *cli) config() (solidsim.Config, error) {
 		Control:   c.Control,
 		Zones:     c.Zones,
 		Latency:   c.Latency,
+		StateFile: c.StateFile,
 		Options: solidsim.Options{
 			ForbiddenStatus:      c.Switches.ForbiddenStatus,
 			UnknownServiceStatus: c.Switches.UnknownServiceStatus,

@@ -20,7 +20,7 @@ func TestConfig(t *testing.T) {
 	}
 	c := cli{
 		Listen: "127.0.0.1:1", DNSListen: "127.0.0.1:2", Control: "127.0.0.1:3",
-		Zones: []string{"lab.example"}, Latency: time.Second,
+		Zones: []string{"lab.example"}, Latency: time.Second, StateFile: "/tmp/state.json",
 		Users:  []string{"a:b:c", "d:e"},
 		Tokens: []string{"a:id:x:y"},
 		Deny:   []string{"a:member_list", "a:dns_zone_*", "d:*"},
@@ -35,7 +35,7 @@ func TestConfig(t *testing.T) {
 	}
 	want := solidsim.Config{
 		Listen: "127.0.0.1:1", DNSListen: map[string]string{solidsim.InternalServer: "127.0.0.1:2"}, Control: "127.0.0.1:3",
-		Zones: []string{"lab.example"}, Latency: time.Second,
+		Zones: []string{"lab.example"}, Latency: time.Second, StateFile: "/tmp/state.json",
 		Users:  map[string]string{"a": "b:c", "d": "e"},
 		Tokens: map[string]solidsim.Token{"id": {User: "a", Secret: "x:y"}},
 		Denied: map[string][]string{"a": {"member_list", "dns_zone_*"}, "d": {"*"}},

@@ -25,6 +25,10 @@ func (v *runVerb) Run(ctx context.Context, d *daemon.Daemon) error {
 	if err != nil {
 		return err
 	}
+	views, err := v.views()
+	if err != nil {
+		return err
+	}
 	config := v.solidserver()
 	config.Metrics, config.Log = solidserver.NewMetrics(d.Metrics), d.Log
 	client, err := solidserver.New(config)
@@ -40,7 +44,7 @@ func (v *runVerb) Run(ctx context.Context, d *daemon.Daemon) error {
 
 	view := events.NewView()
 	reconciler := reconcile.New(reconcile.Config{
-		Provider: client.Scope(v.Scope, servers[v.Scope], zones.All()),
+		Provider: client.Scope(v.Scope, servers[v.Scope], views[v.Scope]),
 		View:     view, Zones: zones, Sources: v.Sources,
 		Scope: v.Scope, PublicOnly: v.Scope == externalScope, TTL: v.TTL,
 		HoldDown: v.HoldDown, Sweep: v.Sweep, Workers: v.Workers,

@@ -23,6 +23,7 @@ type runVerb struct {
 	Zones   []string `name:"dns-zone" required:"" placeholder:"[SUBNET_ID=]ZONE" help:"Zone that names are written into; a list or repeated. The first plain one is for short names, one with a Kea subnet id for the short names of that subnet."`
 	Scope   string   `name:"dns-scope" default:"internal" help:"Scope to write: internal or external (default: ${default})."`
 	Servers []string `name:"dns-server" placeholder:"SCOPE=NAME" help:"DNS server on the SOLIDserver for a scope, in its exact spelling; a list or repeated (default: internal=dns-internal-smart.site.com, external=dns-primary.site.com)."`
+	Views   []string `name:"dns-view" placeholder:"SCOPE=NAME" help:"View on the DNS server of a scope, in its exact spelling, if that has views; a list or repeated."`
 	TTL     uint32   `name:"ttl" default:"600" help:"TTL of the records in seconds, 5 to 604800 (default: ${default})."`
 
 	HoldDown time.Duration `name:"hold-down" default:"10s" help:"How long a reservation must be gone before its record is (default: ${default})."`
@@ -51,19 +52,30 @@ func (v runVerb) servers() (map[string]string, error) {
 		internalScope: "dns-internal-smart.site.com",
 		externalScope: "dns-primary.site.com",
 	}
+	return servers, byScope(servers, "--dns-server", v.Servers, "internal=dns-internal-smart.site.com")
+}
+
+// views returns the view of each scope, "" for one without.
+func (v runVerb) views() (map[string]string, error) {
+	views := map[string]string{internalScope: "", externalScope: ""}
+	return views, byScope(views, "--dns-view", v.Views, "external=public")
+}
+
+// byScope puts the values of a setting, each SCOPE=NAME, into names.
+func byScope(names map[string]string, setting string, values []string, example string) error {
 	var errs []error
-	for _, text := range v.Servers {
-		scope, server, ok := strings.Cut(text, "=")
-		switch _, known := servers[scope]; {
-		case !ok || server == "":
-			errs = append(errs, fmt.Errorf("--dns-server=%s: give it as SCOPE=NAME, for example internal=dns-internal-smart.site.com", text))
+	for _, text := range values {
+		scope, name, ok := strings.Cut(text, "=")
+		switch _, known := names[scope]; {
+		case !ok || name == "":
+			errs = append(errs, fmt.Errorf("%s=%s: give it as SCOPE=NAME, for example %s", setting, text, example))
 		case !known:
-			errs = append(errs, fmt.Errorf("--dns-server=%s: scope %q is not internal or external", text, scope))
+			errs = append(errs, fmt.Errorf("%s=%s: scope %q is not internal or external", setting, text, scope))
 		default:
-			servers[scope] = server
+			names[scope] = name
 		}
 	}
-	return servers, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
 // Validate reports every setting that cannot work. It looks at files, but opens
@@ -86,6 +98,9 @@ func (v runVerb) Validate() error {
 	wrong(strings.Contains(v.Scope, ","), "--dns-scope=%s: one process writes one scope: run a second one for the other", v.Scope)
 	wrong(!strings.Contains(v.Scope, ",") && v.Scope != internalScope && v.Scope != externalScope, "--dns-scope=%s: not internal or external", v.Scope)
 	if _, err := v.servers(); err != nil {
+		errs = append(errs, err)
+	}
+	if _, err := v.views(); err != nil {
 		errs = append(errs, err)
 	}
 	wrong(v.TTL < 5 || v.TTL > 604800, "--ttl=%d: must be from 5 to 604800 seconds", v.TTL)

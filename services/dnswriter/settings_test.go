@@ -24,14 +24,15 @@ func call(t *testing.T, args ...string) (code int, output string) {
 func TestAllWrongSettingsAreNamedAtOnce(t *testing.T) {
 	t.Parallel()
 	code, output := call(t, "--sources", "US3,ok", "--dns-zone", "bad zone,12=lab.example.com", "--dns-scope", "internal,external",
-		"--dns-server", "internal", "--dns-server", "secret=x", "--ttl", "4", "--hold-down", "0s", "--sweep", "10ms", "--workers", "65",
+		"--dns-server", "internal", "--dns-server", "secret=x", "--dns-view", "in", "--dns-view", "public=x", "--ttl", "4", "--hold-down", "0s", "--sweep", "10ms", "--workers", "65",
 		"--api-rate=-1", "--sds-host", "http://sds.example.com", "--sds-ca", "/does/not/exist", "--sds-username", "u")
 	if code != daemon.ExitSettings {
 		t.Errorf("the exit code is %d", code)
 	}
 	for _, want := range []string{
 		`--sources: source "US3"`, `--dns-zone: zone "bad zone"`, "--dns-scope=internal,external: one process writes one scope",
-		"--dns-server=internal: give it as SCOPE=NAME", `scope "secret" is not internal or external`, "--ttl=4", "--hold-down=0s",
+		"--dns-server=internal: give it as SCOPE=NAME", `scope "secret" is not internal or external`,
+		"--dns-view=in: give it as SCOPE=NAME", `--dns-view=public=x: scope "public" is not`, "--ttl=4", "--hold-down=0s",
 		"--sweep=10ms", "--workers=65", "--api-rate=-1", "the API speaks https only", "/does/not/exist", "there is no password for SOLIDserver",
 	} {
 		if !strings.Contains(output, want) {
@@ -58,6 +59,14 @@ func TestServersOfScopes(t *testing.T) {
 	servers, err := runVerb{Servers: []string{"external=dns-external-smart.site.com"}}.servers()
 	if err != nil || servers[internalScope] != solidsim.InternalServer || servers[externalScope] != "dns-external-smart.site.com" {
 		t.Errorf("the servers are %v, %v", servers, err)
+	}
+}
+
+func TestViewsOfScopes(t *testing.T) {
+	t.Parallel()
+	views, err := runVerb{Views: []string{"external=Public=1"}}.views()
+	if err != nil || views[internalScope] != "" || views[externalScope] != "Public=1" {
+		t.Errorf("the views are %v, %v", views, err)
 	}
 }
 

@@ -83,6 +83,22 @@ func (m *memory) call(ctx context.Context, what, name string, effect func() erro
 	return effect()
 }
 
+func (m *memory) Zones(ctx context.Context) (zones []dns.Zone, err error) {
+	err = m.call(ctx, "zones", "", func() error {
+		zones = []dns.Zone{{Name: labZone}}
+		return nil
+	})
+	return zones, err
+}
+
+func (m *memory) Reverse(ctx context.Context) (rows []dns.Row, err error) {
+	err = m.call(ctx, "reverse", "", func() error {
+		rows = m.find(func(r dns.Row) bool { return strings.HasSuffix(r.Zone, ".arpa") })
+		return nil
+	})
+	return rows, err
+}
+
 func (m *memory) Records(ctx context.Context, zone string) (rows []dns.Row, err error) {
 	err = m.call(ctx, "records", zone, func() error {
 		rows = m.find(func(r dns.Row) bool { return r.Zone == zone })

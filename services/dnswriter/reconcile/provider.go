@@ -20,9 +20,18 @@ import (
 // Rows have canonical names and values. All rows of the types of dns.Types are
 // returned, ours and foreign ones, also those that are on their way in or out.
 type Provider interface {
+	// Zones returns all master zones, forward and reverse ones, ascending by
+	// name. It returns an error rather than a part of them, or none at all.
+	Zones(ctx context.Context) ([]dns.Zone, error)
+
+	// Reverse returns what Records does, of all reverse zones at once.
+	Reverse(ctx context.Context) ([]dns.Row, error)
+
 	// Records returns all rows of a zone. It returns an error rather than a part
 	// of them: what is not in the answer counts as not there. While it reads,
 	// others may write: rows that came or went meanwhile may or may not be in it.
+	// A zone that is not there exactly once is an error. Rows of zones below it
+	// are not among them.
 	Records(ctx context.Context, zone string) ([]dns.Row, error)
 
 	// Lookup returns the rows of one name, as of a moment within the call.

@@ -28,7 +28,7 @@ func TestHost(t *testing.T) {
 	sim := start(t)
 	_, port, _ := strings.Cut(sim.Addr(), ":")
 	for _, host := range []string{sim.Addr(), sim.URL(), sim.URL() + "/", "HTTPS://" + sim.Addr(), "localhost:" + port} {
-		s := open(t, sim, solidserver.Config{Host: host}).Scope("internal", solidsim.InternalServer, []string{site})
+		s := open(t, sim, solidserver.Config{Host: host}).Scope("internal", solidsim.InternalServer, "")
 		if _, err := s.Records(t.Context(), site); err != nil {
 			t.Errorf("%s: %v", host, err)
 		}
@@ -81,7 +81,7 @@ func TestNewNamesAllThatIsWrong(t *testing.T) {
 func TestCertificates(t *testing.T) {
 	t.Parallel()
 	sim, other := start(t), start(t)
-	s := open(t, sim, solidserver.Config{CAFile: write(t, other.CAPEM())}).Scope("internal", solidsim.InternalServer, []string{site})
+	s := open(t, sim, solidserver.Config{CAFile: write(t, other.CAPEM())}).Scope("internal", solidsim.InternalServer, "")
 	_, err := s.Records(t.Context(), site)
 	failed, ok := errors.AsType[*solidserver.Error](err)
 	if !ok || failed.Outcome != solidserver.NotSent || !strings.Contains(err.Error(), "--sds-ca") {
@@ -90,7 +90,7 @@ func TestCertificates(t *testing.T) {
 	if n := sim.Calls().Total; n > 0 {
 		t.Errorf("%d calls went to a server that is not trusted", n)
 	}
-	s = open(t, sim, solidserver.Config{Insecure: true}).Scope("internal", solidsim.InternalServer, []string{site})
+	s = open(t, sim, solidserver.Config{Insecure: true}).Scope("internal", solidsim.InternalServer, "")
 	if _, err := s.Records(t.Context(), site); err != nil {
 		t.Errorf("insecure: %v", err)
 	}
@@ -101,7 +101,7 @@ func TestNobodyThere(t *testing.T) {
 	t.Parallel()
 	sim := start(t)
 	client := open(t, sim, solidserver.Config{})
-	s := client.Scope("internal", solidsim.InternalServer, []string{site})
+	s := client.Scope("internal", solidsim.InternalServer, "")
 	row := create(t, s, record(host, "10.0.0.1"), owner(5))
 	client.Close() // on an old connection it could not be told whether it was sent
 	if err := sim.Close(); err != nil {
@@ -134,7 +134,7 @@ func TestCredentialsOfTheMoment(t *testing.T) {
 			defer mu.Unlock()
 			return secrets.New(current), sourceErr
 		},
-	}).Scope("internal", solidsim.InternalServer, []string{site})
+	}).Scope("internal", solidsim.InternalServer, "")
 
 	_, err := s.Records(t.Context(), site)
 	if !errors.Is(err, dns.ErrUnauthorised) || !strings.Contains(err.Error(), "does not accept user and password") {
@@ -167,7 +167,7 @@ func TestSecretsStaySecret(t *testing.T) {
 	sim := start(t)
 	var log bytes.Buffer
 	handler := slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})
-	s := open(t, sim, solidserver.Config{Log: slog.New(handler)}).Scope("internal", solidsim.InternalServer, []string{site})
+	s := open(t, sim, solidserver.Config{Log: slog.New(handler)}).Scope("internal", solidsim.InternalServer, "")
 	var texts []string
 	for _, fault := range unclearFaults() {
 		sim.SetFaults(func(_ context.Context, c solidsim.Call) solidsim.Fault {
@@ -200,7 +200,7 @@ func other(t *testing.T, handler http.HandlerFunc) *solidserver.Scope {
 	t.Helper()
 	server := httptest.NewTLSServer(handler)
 	t.Cleanup(server.Close)
-	return open(t, nil, solidserver.Config{Host: server.URL, Insecure: true}).Scope("internal", solidsim.InternalServer, []string{site})
+	return open(t, nil, solidserver.Config{Host: server.URL, Insecure: true}).Scope("internal", solidsim.InternalServer, "")
 }
 
 func TestRedirectsAreNotFollowed(t *testing.T) {
@@ -265,9 +265,9 @@ func TestVeryManyRows(t *testing.T) {
 	s := other(t, func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case strings.HasSuffix(r.URL.Path, "dns_zone_list"):
-			fmt.Fprintf(w, `[{"dnszone_id":"1","dnszone_name":%q,"dns_name":%q}]`, site, solidsim.InternalServer)
+			fmt.Fprintf(w, `[{"dnszone_id":"1","dnszone_name":%q,"dnszone_type":"master","dns_name":%q}]`, site, solidsim.InternalServer)
 		case strings.HasSuffix(r.URL.Path, "dns_rr_list"):
-			row := fmt.Sprintf(`{"rr_id":"1","dns_name":%q},`, solidsim.InternalServer)
+			row := fmt.Sprintf(`{"rr_id":"1","dns_name":%q,"dnszone_name":%q},`, solidsim.InternalServer, site)
 			fmt.Fprint(w, "["+strings.Repeat(row, 1000)+body[1:])
 		default:
 			fmt.Fprint(w, body)
@@ -299,7 +299,7 @@ func TestHostileErrorText(t *testing.T) {
 func TestConcurrencyIsBounded(t *testing.T) {
 	t.Parallel()
 	sim := start(t)
-	s := open(t, sim, solidserver.Config{Concurrency: 3}).Scope("internal", solidsim.InternalServer, []string{site})
+	s := open(t, sim, solidserver.Config{Concurrency: 3}).Scope("internal", solidsim.InternalServer, "")
 	lookup(t, s, host)
 	sim.SetLatency(5 * time.Millisecond)
 	var workers conc.WaitGroup
@@ -319,7 +319,7 @@ func TestConcurrencyIsBounded(t *testing.T) {
 func TestWaitingEndsWithTheContext(t *testing.T) {
 	t.Parallel()
 	sim := start(t)
-	s := open(t, sim, solidserver.Config{Concurrency: 1}).Scope("internal", solidsim.InternalServer, []string{site})
+	s := open(t, sim, solidserver.Config{Concurrency: 1}).Scope("internal", solidsim.InternalServer, "")
 	entered := make(chan struct{})
 	sim.SetFaults(func(ctx context.Context, _ solidsim.Call) solidsim.Fault {
 		close(entered)
@@ -346,7 +346,7 @@ func TestWaitingEndsWithTheContext(t *testing.T) {
 func TestRateLimit(t *testing.T) {
 	t.Parallel()
 	sim := start(t)
-	s := open(t, sim, solidserver.Config{Rate: 1e-4}).Scope("internal", solidsim.InternalServer, []string{site})
+	s := open(t, sim, solidserver.Config{Rate: 1e-4}).Scope("internal", solidsim.InternalServer, "")
 	lookup(t, s, host) // the two calls that may be made at once
 	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 	defer cancel()
@@ -362,7 +362,7 @@ func TestMetrics(t *testing.T) {
 	t.Parallel()
 	sim := start(t)
 	registry := prometheus.NewRegistry()
-	s := open(t, sim, solidserver.Config{Metrics: solidserver.NewMetrics(registry)}).Scope("internal", solidsim.InternalServer, []string{site})
+	s := open(t, sim, solidserver.Config{Metrics: solidserver.NewMetrics(registry)}).Scope("internal", solidsim.InternalServer, "")
 	create(t, s, record(host, "10.0.0.1"), owner(5))
 	if _, err := s.Create(t.Context(), site, record(host, "10.0.0.1"), owner(5), true); !errors.Is(err, dns.ErrExists) {
 		t.Fatal(err)

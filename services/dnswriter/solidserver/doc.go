@@ -7,10 +7,12 @@
 //   - A [Client] is one connection pool to one appliance: host, TLS,
 //     credentials, time-outs, rate, concurrency, metrics. It sends calls and
 //     sorts what comes back into answers and kinds of [Error].
-//   - A [Scope] is one DNS server of the appliance, seen through a Client. Its
-//     methods are the operations of the reconciler, on records of package dns.
-//   - where.go is the only place where a WHERE clause is made. mark.go is the
-//     only place where the mark of ownership is written and read.
+//   - A [Scope] is one DNS server of the appliance, in one of its views, seen
+//     through a Client. Its methods are the operations of the reconciler, on
+//     records of package dns. Zones are found on the appliance.
+//   - where.go is the only place where a WHERE clause is made. list.go reads
+//     lists to their end, rows.go and zones.go say what their rows mean. mark.go
+//     is the only place where the mark of ownership is written and read.
 //
 // # What it relies on
 //

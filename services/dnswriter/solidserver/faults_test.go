@@ -150,7 +150,7 @@ func TestLateWrite(t *testing.T) {
 	t.Parallel()
 	sim := start(t)
 	s := open(t, sim, solidserver.Config{WriteTimeout: 50 * time.Millisecond}).
-		Scope("internal", solidsim.InternalServer, []string{site})
+		Scope("internal", solidsim.InternalServer, "")
 	release := make(chan struct{})
 	sim.SetFaults(func(ctx context.Context, c solidsim.Call) solidsim.Fault {
 		if c.Writes {

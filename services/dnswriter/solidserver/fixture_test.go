@@ -82,7 +82,7 @@ func write(t testing.TB, data []byte) string {
 func scope(t testing.TB) (*solidsim.Sim, *solidserver.Scope) {
 	t.Helper()
 	sim := start(t)
-	return sim, open(t, sim, solidserver.Config{}).Scope("internal", solidsim.InternalServer, []string{site})
+	return sim, open(t, sim, solidserver.Config{}).Scope("internal", solidsim.InternalServer, "")
 }
 
 func record(name, value string) dns.Record {

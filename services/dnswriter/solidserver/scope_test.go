@@ -13,7 +13,6 @@ import (
 
 	"github.com/keastream/keastream/pkg/events"
 	"github.com/keastream/keastream/services/dnswriter/dns"
-	"github.com/keastream/keastream/services/dnswriter/solidserver"
 	"github.com/keastream/keastream/solidsim"
 )
 
@@ -263,45 +262,6 @@ func TestIDsThatChange(t *testing.T) {
 	churn(false)
 	if err := s.Delete(t.Context(), row); err != nil {
 		t.Errorf("delete of what another has just deleted: %v", err)
-	}
-}
-
-func TestZoneMustExistOnce(t *testing.T) {
-	t.Parallel()
-	sim := start(t)
-	client := open(t, sim, solidserver.Config{})
-	for name, s := range map[string]*solidserver.Scope{
-		"missing.com": client.Scope("internal", solidsim.InternalServer, []string{"missing.com"}),
-		site:          client.Scope("internal", strings.ToUpper(solidsim.InternalServer), []string{site}),
-	} {
-		if _, err := s.Records(t.Context(), name); err == nil || !strings.Contains(err.Error(), "expected 1 zone, found 0") {
-			t.Errorf("records of %s: %v", name, err)
-		}
-		if _, err := s.Lookup(t.Context(), name, "a."+name); err == nil || !strings.Contains(err.Error(), "expected 1 zone, found 0") {
-			t.Errorf("lookup in %s: %v", name, err)
-		}
-	}
-
-	s := client.Scope("internal", solidsim.InternalServer, []string{site})
-	const row = `{"errno":"0","dnszone_id":"%d","dnszone_name":"site.com","dnszone_type":"master","dns_name":"%s","vdns_parent_name":"%s","dnsview_name":"%s"}`
-	for want, body := range map[string]string{
-		`expected 1 zone, found 2: id 11 (master "site.com", DNS server "dns-internal-smart.site.com", view "in"), id 12`: fmt.Sprintf(
-			"["+row+","+row+"]", 11, solidsim.InternalServer, "#", "in", 12, solidsim.InternalServer, "#", "out"),
-		`is a member of "smart.site.com"`: fmt.Sprintf("["+row+"]", 11, solidsim.InternalServer, "smart.site.com", "#"),
-		`of DNS server "other"`:           fmt.Sprintf("["+row+"]", 11, "other", "#", "#"),
-	} {
-		sim.SetFaults(func(_ context.Context, c solidsim.Call) solidsim.Fault {
-			if c.Service == "dns_zone_list" {
-				return solidsim.Fault{Status: http.StatusOK, Body: body}
-			}
-			return solidsim.Fault{}
-		})
-		if _, err := s.Create(t.Context(), site, record(host, "10.0.0.1"), owner(5), true); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("error is %v, want %q in it", err, want)
-		}
-	}
-	if writes := sim.Calls().Writes; writes > 0 {
-		t.Errorf("%d writes", writes)
 	}
 }
 

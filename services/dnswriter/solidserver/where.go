@@ -11,9 +11,12 @@ type column string
 
 const (
 	colServer   column = "dns_name"
+	colParent   column = "vdns_parent_id"
+	colView     column = "dnsview_name"
 	colZone     column = "dnszone_name"
+	colZoneType column = "dnszone_type"
+	colReverse  column = "dnszone_is_reverse"
 	colFullName column = "rr_full_name"
-	colType     column = "rr_type"
 )
 
 // maxLiteral is the greatest length of a value in a clause: a DNS name has at

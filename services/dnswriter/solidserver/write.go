@@ -35,10 +35,13 @@ func (s *Scope) Create(ctx context.Context, zone string, rec dns.Record, owner d
 	if err != nil {
 		return "", err
 	}
+	if err := s.nearest(zone, rec.Name); err != nil {
+		return "", err
+	}
 	if err := s.client.admit(ctx, 1); err != nil {
 		return "", err
 	}
-	params := s.rowParams(zone, at.view, rec, owner)
+	params := s.rowParams(zone, rec, owner)
 	params.Set("dnszone_id", at.id)
 	params.Set("add_flag", "new_only")
 	params.Set("check_value", "yes")
@@ -94,8 +97,7 @@ func (s *Scope) Update(ctx context.Context, row dns.Row, rec dns.Record, owner d
 		return err
 	}
 	defer leave()
-	view, err := s.resolve(ctx, row.Zone)
-	if err != nil {
+	if _, err := s.resolve(ctx, row.Zone); err != nil {
 		return err
 	}
 	rows, err := s.at(ctx, row.Zone, row.Name, 1)
@@ -106,7 +108,7 @@ func (s *Scope) Update(ctx context.Context, row dns.Row, rec dns.Record, owner d
 	if err != nil {
 		return err
 	}
-	params := s.rowParams(row.Zone, view.view, rec, owner)
+	params := s.rowParams(row.Zone, rec, owner)
 	params.Set("rr_id", current.ID)
 	params.Set("add_flag", "edit_only")
 	_, err = s.client.write(ctx, http.MethodPut, "dns_rr_add", params)
@@ -158,7 +160,9 @@ func (s *Scope) Delete(ctx context.Context, row dns.Row) (err error) {
 	if err != nil {
 		return err
 	}
-	_, err = s.client.write(ctx, http.MethodDelete, "dns_rr_delete", url.Values{"rr_id": {row.ID}})
+	params := url.Values{"rr_id": {row.ID}}
+	s.addView(params)
+	_, err = s.client.write(ctx, http.MethodDelete, "dns_rr_delete", params)
 	if !errors.Is(err, dns.ErrRefused) {
 		return err
 	}
@@ -209,9 +213,9 @@ func unmoved(rows []dns.Row, row dns.Row) error {
 }
 
 // rowParams are the parameters that creating and changing a row have in common.
-func (s *Scope) rowParams(zone, view string, rec dns.Record, owner dns.Owner) url.Values {
-	mark := place{server: s.server, view: view, name: rec.Name, rtype: rec.Type}.mark(owner)
-	return url.Values{
+func (s *Scope) rowParams(zone string, rec dns.Record, owner dns.Owner) url.Values {
+	mark := place{server: s.server, view: s.view, name: rec.Name, rtype: rec.Type}.mark(owner)
+	params := url.Values{
 		"dns_name":            {s.server},
 		"dnszone_name":        {zone},
 		"rr_name":             {rec.Name},
@@ -219,5 +223,15 @@ func (s *Scope) rowParams(zone, view string, rec dns.Record, owner dns.Owner) ur
 		"value1":              {rec.Value},
 		"rr_ttl":              {strconv.FormatUint(uint64(rec.TTL), 10)},
 		"rr_class_parameters": {mark},
+	}
+	s.addView(params)
+	return params
+}
+
+// addView names the view. On a server with views a call without would have to
+// do with all of them.
+func (s *Scope) addView(params url.Values) {
+	if s.view != "" {
+		params.Set("dnsview_name", s.view)
 	}
 }

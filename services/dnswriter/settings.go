@@ -34,8 +34,9 @@ type runVerb struct {
 	Host         string `name:"sds-host" required:"" env:"SDS_HOST" placeholder:"HOST" help:"SOLIDserver, as name or address, with or without port."`
 	CA           string `name:"sds-ca" placeholder:"FILE" help:"PEM file of the authority that signed SOLIDserver's certificate, if it is none of the system's."`
 	Insecure     bool   `name:"sds-insecure" help:"Take any certificate of SOLIDserver. For a lab: whoever stands between can read the password."`
-	Username     string `name:"sds-username" required:"" env:"SDS_USERNAME" placeholder:"NAME" help:"User of SOLIDserver."`
-	PasswordFile string `name:"sds-password-file" placeholder:"FILE" help:"File with the password of SOLIDserver; it is read for every call. Without it KEASTREAM_SDS_PASSWORD or SDS_PASSWORD counts."`
+	Auth         string `name:"sds-auth" default:"native" placeholder:"SCHEME" help:"How calls are authenticated: native, basic, or token for an API token of SOLIDserver 8.4.0 and later (default: ${default})."`
+	Username     string `name:"sds-username" required:"" env:"SDS_USERNAME" placeholder:"NAME" help:"User of SOLIDserver, or the id of the token."`
+	PasswordFile string `name:"sds-password-file" placeholder:"FILE" help:"File with the password of SOLIDserver, or the secret of the token; it is read for every call. Without it KEASTREAM_SDS_PASSWORD or SDS_PASSWORD counts."`
 
 	Once bool `name:"once" help:"Do one consistency check and end: exit code 3 if removals are still without proof after a while."`
 }
@@ -113,7 +114,7 @@ func (v runVerb) Validate() error {
 	}
 	if v.Host != "" {
 		if client, err := solidserver.New(v.solidserver()); err != nil {
-			errs = append(errs, fmt.Errorf("--sds-host, --sds-ca: %w", err))
+			errs = append(errs, fmt.Errorf("--sds-host, --sds-ca, --sds-auth: %w", err))
 		} else {
 			client.Close()
 		}
@@ -135,7 +136,7 @@ func (v runVerb) username(context.Context) (secrets.Value, error) {
 func (v runVerb) solidserver() solidserver.Config {
 	return solidserver.Config{
 		Host: v.Host, CAFile: v.CA, Insecure: v.Insecure,
-		Username: v.username, Password: v.password(),
+		Auth: solidserver.Scheme(v.Auth), Username: v.username, Password: v.password(),
 		Rate: max(0, v.APIRate), Concurrency: max(1, v.Workers),
 	}
 }

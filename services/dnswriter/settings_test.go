@@ -25,7 +25,7 @@ func TestAllWrongSettingsAreNamedAtOnce(t *testing.T) {
 	t.Parallel()
 	code, output := call(t, "--sources", "US3,ok", "--dns-zone", "bad zone,12=lab.example.com", "--dns-scope", "internal,external",
 		"--dns-server", "internal", "--dns-server", "secret=x", "--dns-view", "in", "--dns-view", "public=x", "--ttl", "4", "--hold-down", "0s", "--sweep", "10ms", "--workers", "65",
-		"--api-rate=-1", "--sds-host", "http://sds.example.com", "--sds-ca", "/does/not/exist", "--sds-username", "u")
+		"--api-rate=-1", "--sds-host", "http://sds.example.com", "--sds-ca", "/does/not/exist", "--sds-auth", "kerberos", "--sds-username", "u")
 	if code != daemon.ExitSettings {
 		t.Errorf("the exit code is %d", code)
 	}
@@ -33,7 +33,8 @@ func TestAllWrongSettingsAreNamedAtOnce(t *testing.T) {
 		`--sources: source "US3"`, `--dns-zone: zone "bad zone"`, "--dns-scope=internal,external: one process writes one scope",
 		"--dns-server=internal: give it as SCOPE=NAME", `scope "secret" is not internal or external`,
 		"--dns-view=in: give it as SCOPE=NAME", `--dns-view=public=x: scope "public" is not`, "--ttl=4", "--hold-down=0s",
-		"--sweep=10ms", "--workers=65", "--api-rate=-1", "the API speaks https only", "/does/not/exist", "there is no password for SOLIDserver",
+		"--sweep=10ms", "--workers=65", "--api-rate=-1", "the API speaks https only", "/does/not/exist",
+		`authentication "kerberos": is none of native, basic and token`, "there is no password for SOLIDserver",
 	} {
 		if !strings.Contains(output, want) {
 			t.Errorf("the output does not say %q", want)

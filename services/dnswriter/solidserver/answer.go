@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -87,7 +88,7 @@ func decodeRows[T interface{ check() error }](a answer) ([]T, error) {
 // hold very many small rows, and each takes far more memory than it has bytes.
 func decodeList[T any](body []byte, most int, check func(T) error) ([]T, error) {
 	if start := bytes.TrimLeft(body, " \t\r\n"); len(start) == 0 || start[0] != '[' {
-		return nil, errors.New("the answer is not a list in JSON")
+		return nil, fmt.Errorf("the answer is not a list in JSON: %s", whatElse(start))
 	}
 	var rows []T
 	dec := json.NewDecoder(bytes.NewReader(body))
@@ -107,13 +108,38 @@ func decodeList[T any](body []byte, most int, check func(T) error) ([]T, error) 
 	if err == nil {
 		_, err = dec.Token()
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return nil, errors.New("the answer is cut off")
+	case err != nil:
 		return nil, fmt.Errorf("the answer is not a list of rows: %w", err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("the answer is more than a list of rows")
 	}
 	return rows, nil
+}
+
+// whatElse says what a body is that is not a list.
+func whatElse(body []byte) string {
+	var object struct {
+		problem
+		Connected *bool `json:"connected"`
+	}
+	switch err := json.Unmarshal(body, &object); {
+	case len(body) == 0:
+		return "it is empty"
+	case body[0] == '<':
+		return "it is a page of HTML; is the host SOLIDserver itself, and not a proxy before it?"
+	case err == nil && object.Connected != nil && !*object.Connected:
+		// The web layer says so when it has no session for the call.
+		return `it is {"connected":false}: SOLIDserver has no session for the call`
+	case err == nil && object.failed():
+		return object.check().Error()
+	case err != nil:
+		return "it is no JSON of the API"
+	}
+	return "it is of no known form"
 }
 
 // maxObjects is far more than the one that answers to a write and errors have.
@@ -126,8 +152,8 @@ func decodeObjects[T any](body []byte) ([]T, error) {
 		return objects, nil
 	}
 	var single T
-	if err := json.Unmarshal(body, &single); err != nil {
-		return nil, errors.New("the answer is not JSON of a known form")
+	if json.Unmarshal(body, &single) != nil {
+		return nil, err
 	}
 	return []T{single}, nil
 }
@@ -148,7 +174,10 @@ func decodeID(body []byte) (string, error) {
 	case rows[0].failed():
 		return "", rows[0].check()
 	case rows[0].ID == "" || rows[0].ID == "0":
-		return "", errors.New("the answer has no ret_oid")
+		if list := bytes.TrimLeft(body, " \t\r\n"); list[0] != '[' {
+			return "", fmt.Errorf("the answer has no ret_oid: %s", whatElse(list))
+		}
+		return "", errors.New("the answer has no ret_oid, so nothing may have been done")
 	}
 	return string(rows[0].ID), nil
 }
@@ -164,21 +193,27 @@ func (made call) unreadable(a answer, err error) *Error {
 
 // refusal is the error for an answer with a status other than 200 to 299. Only
 // an error object of the API with a status of 400 to 499 is a clear no. Some
-// of those statuses are not: 408 and 429 are overload, and 401 was seen on
-// internal errors of the appliance too.
-func (made call) refusal(resp *http.Response, body []byte) *Error {
+// of those statuses are not: those of busy, and 401, which was seen on internal
+// errors of the appliance too.
+func (c *Client) refusal(made call, resp *http.Response, body []byte) *Error {
+	now := time.Now()
 	e := &Error{
 		Method: made.method, Service: made.service, Status: resp.StatusCode,
-		RetryAfter: retryAfter(resp.Header.Get("Retry-After"), time.Now()),
+		RetryAfter: retryAfter(resp.Header.Get("Retry-After"), now), secrets: c.cfg.Auth.secretNames(),
 	}
 	if objects, err := decodeObjects[problem](body); err == nil && len(objects) > 0 {
 		e.Errno, e.Message, e.Parameter = string(objects[0].Errno), string(objects[0].Message), string(objects[0].Parameter)
+	}
+	if e.Status == http.StatusPreconditionFailed && c.cfg.Auth == Token {
+		// The stamp of the signature is too old or too new (Terraform provider).
+		e.Err = errors.New(clockDrift(resp.Header.Get("Date"), now))
+		return e
 	}
 	switch {
 	case e.Errno == "" && e.Message == "":
 		e.Err = errors.New("the answer is no error object of the API; is the host SOLIDserver itself?")
 	case e.Status < 400 || e.Status > 499:
-	case e.Status == http.StatusUnauthorized, e.Status == http.StatusRequestTimeout, e.Status == http.StatusTooManyRequests:
+	case e.Status == http.StatusUnauthorized, slices.Contains(busy(), e.Status):
 	default:
 		e.Outcome = Refused
 	}

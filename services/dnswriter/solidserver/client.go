@@ -2,7 +2,6 @@ package solidserver
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +22,7 @@ type Client struct {
 	http    *http.Client
 	slots   chan struct{} // holds one entry for each operation in progress
 	limiter *rate.Limiter // nil: no limit
+	trust   trust
 }
 
 // New makes a Client. It reads the CA file and connects to nothing. The error
@@ -132,11 +132,25 @@ func (c *Client) read(ctx context.Context, service string, params url.Values, ah
 		if !ok || !failed.passing() || attempt == readAttempts || failed.RetryAfter > maxRetryAfter {
 			return result, err
 		}
-		select {
-		case <-time.After(max(pause.NextBackOff(), failed.RetryAfter)):
-		case <-ctx.Done():
+		if !c.wait(ctx, pause.NextBackOff(), failed.RetryAfter) {
 			return answer{}, err
 		}
+	}
+}
+
+// wait spends the time of a pause, or what the appliance wishes if that is more.
+// It returns false if ctx ended before.
+func (c *Client) wait(ctx context.Context, pause, wish time.Duration) bool {
+	if wish > pause {
+		pause = wish
+	}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -163,7 +177,11 @@ func (c *Client) send(ctx context.Context, made call, timeout time.Duration) (an
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
 	})
-	req, err := c.request(ctx, made)
+	as, err := c.credentials(ctx)
+	if err != nil {
+		return answer{}, &Error{Method: made.method, Service: made.service, Outcome: NotSent, Err: err}
+	}
+	req, err := c.request(ctx, made, as)
 	if err != nil {
 		return answer{}, &Error{Method: made.method, Service: made.service, Outcome: NotSent, Err: err}
 	}
@@ -181,34 +199,39 @@ func (c *Client) send(ctx context.Context, made call, timeout time.Duration) (an
 	end(status)
 	c.cfg.Log.DebugContext(ctx, "solidserver call", "method", made.method, "service", made.service,
 		"status", status, "duration", time.Since(start))
-	if failed != nil {
-		return answer{}, failed
+	switch {
+	case failed == nil:
+		c.trust.answered(as)
+		return result, nil
+	case status == http.StatusUnauthorized:
+		failed.doubtful = c.trust.doubt(as)
 	}
-	return result, nil
+	return answer{}, failed
 }
 
-// request makes the HTTP request, with the credentials of this moment in the
-// native scheme.
-func (c *Client) request(ctx context.Context, made call) (*http.Request, error) {
-	user, err := c.cfg.Username(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("user of SOLIDserver: %w", err)
+// credentials are those of this moment.
+func (c *Client) credentials(ctx context.Context) (as credentials, err error) {
+	if as.user, err = c.cfg.Username(ctx); err != nil {
+		return as, fmt.Errorf("user of SOLIDserver: %w", err)
 	}
-	password, err := c.cfg.Password(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("password of SOLIDserver: %w", err)
+	if as.password, err = c.cfg.Password(ctx); err != nil {
+		return as, fmt.Errorf("password of SOLIDserver: %w", err)
 	}
+	return as, nil
+}
+
+// request makes the HTTP request.
+func (c *Client) request(ctx context.Context, made call, as credentials) (*http.Request, error) {
 	target := c.base.JoinPath(made.service)
 	target.RawQuery = made.params.Encode()
 	req, err := http.NewRequestWithContext(ctx, made.method, target.String(), nil)
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("X-IPM-Username", base64.StdEncoding.EncodeToString([]byte(user.Reveal())))
-	req.Header.Set("X-IPM-Password", base64.StdEncoding.EncodeToString([]byte(password.Reveal())))
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("Accept-Language", "en") // of the texts of errors
 	req.Header.Set("User-Agent", "keastream-dnswriter")
+	c.cfg.Auth.authenticate(req, as, time.Now())
 	return req, nil
 }
 
@@ -233,7 +256,7 @@ func (c *Client) exchange(req *http.Request, made call) (answer, *Error) {
 		return answer{}, made.unreadable(answer{status: resp.StatusCode},
 			fmt.Errorf("the answer has more than %d bytes", maxAnswer))
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
-		return answer{}, made.refusal(resp, body)
+		return answer{}, c.refusal(made, resp, body)
 	}
 	return answer{status: resp.StatusCode, body: body}, nil
 }

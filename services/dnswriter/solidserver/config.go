@@ -1,6 +1,7 @@
 package solidserver
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -23,8 +24,11 @@ type Config struct {
 	// Host is the appliance: a name or an address, with or without a port, with
 	// or without https:// before it. The API is HTTPS only.
 	Host string
+	// Auth is how calls are authenticated; "" means Native.
+	Auth Scheme
 	// Username and Password are asked for each call, so that a changed password
-	// is used from the next call on.
+	// is used from the next call on. With the scheme Token they are its id and
+	// its secret.
 	Username, Password secrets.Source
 	// CAFile is a PEM file of authorities that are trusted beside those of the
 	// system. It is read once.
@@ -55,6 +59,10 @@ const (
 // complete checks the settings, all of them, and puts the defaults in.
 func (c Config) complete() (Config, error) {
 	var bad []error
+	c.Auth = cmp.Or(c.Auth, Native)
+	if err := c.Auth.check(); err != nil {
+		bad = append(bad, err)
+	}
 	if c.Username == nil || c.Password == nil {
 		bad = append(bad, errors.New("user and password of SOLIDserver: are not set"))
 	}
@@ -110,6 +118,10 @@ func baseURL(host string) (*url.URL, error) {
 		return bad("is empty")
 	case base.Path != "" && base.Path != "/" || base.RawQuery != "" || base.ForceQuery || base.Fragment != "":
 		return bad("there must be nothing after the host and port")
+	case strings.ContainsFunc(base.Host, func(r rune) bool { return r > '~' || r == '%' }):
+		// It would be sent otherwise than it stands here, and the signature of a
+		// token is made over what is sent.
+		return bad("only ASCII can stand in it")
 	case strings.HasSuffix(base.Host, ":"):
 		return bad("the port is empty")
 	}

@@ -46,6 +46,10 @@ type Error struct {
 
 	// lost tells that the connection broke before the end of the answer.
 	lost bool
+	// doubtful tells of a status 401 that it may not be meant.
+	doubtful bool
+	// secrets are what is not accepted with a status 401.
+	secrets string
 }
 
 func (e *Error) Error() string {
@@ -53,7 +57,7 @@ func (e *Error) Error() string {
 	fmt.Fprintf(&text, "%s %s: ", e.Method, e.Service)
 	switch {
 	case e.Status == http.StatusUnauthorized:
-		text.WriteString("SOLIDserver does not accept user and password (status 401)")
+		fmt.Fprintf(&text, "SOLIDserver does not accept %s (status 401)", e.secrets)
 	case e.Status != 0:
 		fmt.Fprintf(&text, "status %d", e.Status)
 	default:
@@ -101,17 +105,18 @@ func (e *Error) Is(target error) bool {
 func (e *Error) writes() bool { return e.Method != http.MethodGet }
 
 // busy are the statuses with which the appliance, or what stands before it,
-// says that the same call may do well a little later.
+// says that the same call may do well a little later. 412 says that the stamp of
+// a signature is not of its time.
 func busy() []int {
 	return []int{
-		http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
+		http.StatusRequestTimeout, http.StatusPreconditionFailed, http.StatusTooManyRequests, http.StatusInternalServerError,
 		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout,
 	}
 }
 
 // passing tells whether a read may do better a little later. A time-out is not
 // among it: it was long enough.
-func (e *Error) passing() bool { return e.lost || slices.Contains(busy(), e.Status) }
+func (e *Error) passing() bool { return e.lost || e.doubtful || slices.Contains(busy(), e.Status) }
 
 // advise adds the remedy to errors that a person can do something about.
 func advise(err error) error {

@@ -106,7 +106,9 @@ func (l list[Row, Item]) count(ctx context.Context) (int, error) {
 	}
 	total := 0
 	if err == nil {
-		total, err = strconv.Atoi(string(rows[0].Total))
+		if total, err = strconv.Atoi(string(rows[0].Total)); err == nil && total < 0 {
+			err = fmt.Errorf("it counts %d rows", total)
+		}
 	}
 	if err != nil {
 		return 0, getCall(service).unreadable(result, err)

@@ -1,14 +1,12 @@
 package solidserver
 
 import (
-	"context"
 	"errors"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/keastream/keastream/internal/secrets"
 	"github.com/keastream/keastream/solidsim"
 )
 
@@ -75,9 +73,6 @@ func FuzzWhere(f *testing.F) {
 			f.Error(err)
 		}
 	})
-	secret := func(text string) secrets.Source {
-		return func(context.Context) (secrets.Value, error) { return secrets.New(text), nil }
-	}
 	client, err := New(Config{Host: sim.URL(), Insecure: true, Username: secret("u"), Password: secret("p")})
 	if err != nil {
 		f.Fatal(err)

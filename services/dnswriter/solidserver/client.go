@@ -22,6 +22,7 @@ type Client struct {
 	http    *http.Client
 	slots   chan struct{} // holds one entry for each operation in progress
 	limiter *rate.Limiter // nil: no limit
+	breaker *breaker
 	trust   trust
 }
 
@@ -49,7 +50,8 @@ func New(cfg Config) (*Client, error) {
 			// The headers with the password would follow to another host.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		slots: make(chan struct{}, cfg.Concurrency),
+		slots:   make(chan struct{}, cfg.Concurrency),
+		breaker: newBreaker(cfg.Metrics),
 	}
 	if cfg.Rate > 0 {
 		c.limiter = rate.NewLimiter(rate.Limit(cfg.Rate), largestReservation)
@@ -82,6 +84,7 @@ func (c *Client) admit(ctx context.Context, n int) error {
 	if c.limiter == nil {
 		return nil
 	}
+	defer c.cfg.Metrics.throttle()()
 	if err := c.limiter.WaitN(ctx, n); err != nil {
 		return fmt.Errorf("wait for the rate limit: %w", err)
 	}
@@ -143,6 +146,7 @@ func (c *Client) read(ctx context.Context, service string, params url.Values, ah
 func (c *Client) wait(ctx context.Context, pause, wish time.Duration) bool {
 	if wish > pause {
 		pause = wish
+		defer c.cfg.Metrics.throttle()()
 	}
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
@@ -167,9 +171,9 @@ func (c *Client) write(ctx context.Context, method, service string, params url.V
 	return id, nil
 }
 
-// send sends a call once. The error is an *Error.
-func (c *Client) send(ctx context.Context, made call, timeout time.Duration) (answer, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout,
+// send sends a call once, unless the breaker is open. The error is an *Error.
+func (c *Client) send(caller context.Context, made call, timeout time.Duration) (answer, error) {
+	ctx, cancel := context.WithTimeoutCause(caller, timeout,
 		fmt.Errorf("no answer within %s: %w", timeout, context.DeadlineExceeded))
 	defer cancel()
 	// Until there is a connection, nothing can have reached the appliance.
@@ -185,9 +189,14 @@ func (c *Client) send(ctx context.Context, made call, timeout time.Duration) (an
 	if err != nil {
 		return answer{}, &Error{Method: made.method, Service: made.service, Outcome: NotSent, Err: err}
 	}
+	done, refused := c.breaker.enter(made)
+	if refused != nil {
+		return answer{}, refused
+	}
 	start := time.Now()
 	end := c.cfg.Metrics.begin(made.service)
 	result, failed := c.exchange(req, made)
+	done(failed.verdict(caller.Err() != nil), failed)
 	status := result.status
 	if failed != nil {
 		status = failed.Status

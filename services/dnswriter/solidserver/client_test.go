@@ -397,6 +397,7 @@ func TestMetrics(t *testing.T) {
 		"keastream_dns_api_request_duration_seconds dns_rr_add":   3,
 		"keastream_dns_api_request_duration_seconds dns_rr_list":  3,
 		"keastream_dns_api_requests_in_flight":                    0,
+		"keastream_dns_api_breaker_open":                          0,
 		"keastream_dns_api_request_duration_seconds dns_rr_count": 0,
 	} {
 		if got[name] != want {

@@ -9,9 +9,11 @@ import (
 
 // Metrics counts the calls of one or more clients.
 type Metrics struct {
-	requests *prometheus.CounterVec
-	duration *prometheus.HistogramVec
-	inFlight prometheus.Gauge
+	requests  *prometheus.CounterVec
+	duration  *prometheus.HistogramVec
+	inFlight  prometheus.Gauge
+	throttled prometheus.Counter
+	breaker   prometheus.Gauge
 }
 
 // NewMetrics makes the collectors and registers them; with a nil registerer
@@ -31,9 +33,17 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 			Name: "keastream_dns_api_requests_in_flight",
 			Help: "Calls of the SOLIDserver API that wait for their answer now.",
 		}),
+		throttled: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "keastream_dns_throttled_seconds_total",
+			Help: "Time that calls of the SOLIDserver API waited for --api-rate, or because SOLIDserver wished it (Retry-After).",
+		}),
+		breaker: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "keastream_dns_api_breaker_open",
+			Help: "1 while no calls but single ones, to try, are sent to a SOLIDserver that did not answer.",
+		}),
 	}
 	if registerer != nil {
-		registerer.MustRegister(m.requests, m.duration, m.inFlight)
+		registerer.MustRegister(m.requests, m.duration, m.inFlight, m.throttled, m.breaker)
 	}
 	return m
 }
@@ -52,4 +62,10 @@ func (m *Metrics) begin(service string) func(status int) {
 		m.requests.WithLabelValues(service, code).Inc()
 		m.duration.WithLabelValues(service).Observe(time.Since(start).Seconds())
 	}
+}
+
+// throttle counts the time from now until the function that it returns is called.
+func (m *Metrics) throttle() func() {
+	start := time.Now()
+	return func() { m.throttled.Add(time.Since(start).Seconds()) }
 }

@@ -2,6 +2,7 @@ package solidserver_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -151,3 +152,15 @@ func stored(t testing.TB, sim *solidsim.Sim, name string) solidsim.Record {
 	}
 	return found[0]
 }
+
+// fillZone puts n records into the zone of the internal server.
+func fillZone(t testing.TB, sim *solidsim.Sim, n int) {
+	t.Helper()
+	for i := range n {
+		add(t, sim, solidsim.Record{
+			Name: fmt.Sprintf("h%d.site.com", i), Type: "A", Value: fmt.Sprintf("10.%d.%d.%d", i/62500, i/250%250, i%250), TTL: 600,
+		})
+	}
+}
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -52,6 +52,24 @@ func checkWhole(t *testing.T, rows []dns.Row, n int) {
 	}
 }
 
+// A zone costs as many calls as it fills pages, and a few.
+func TestCallsOfALargeZone(t *testing.T) {
+	t.Parallel()
+	const records = 20_000
+	sim := start(t)
+	fillZone(t, sim, records)
+	s := open(t, sim, solidserver.Config{Log: quiet()}).Scope("internal", solidsim.InternalServer, "")
+	sim.ResetCalls()
+	rows, err := s.Records(t.Context(), site)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkWhole(t, rows, records)
+	if n := sim.Calls().Total; n > records/1000+4 {
+		t.Errorf("%d calls for %d records", n, records)
+	}
+}
+
 func TestPages(t *testing.T) {
 	t.Parallel()
 	sim, s := scope(t)

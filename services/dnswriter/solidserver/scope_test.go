@@ -13,6 +13,7 @@ import (
 
 	"github.com/keastream/keastream/pkg/events"
 	"github.com/keastream/keastream/services/dnswriter/dns"
+	"github.com/keastream/keastream/services/dnswriter/solidserver"
 	"github.com/keastream/keastream/solidsim"
 )
 
@@ -97,6 +98,49 @@ func TestAllTypesAreRead(t *testing.T) {
 	}
 	if rows := lookup(t, s, "a.site.com"); len(rows) != 2 {
 		t.Errorf("looked up %v", rows)
+	}
+}
+
+// Records of all types are written, and are the same when they are read.
+func TestAllTypesAreWritten(t *testing.T) {
+	t.Parallel()
+	const reverseZone = "8.b.d.0.1.0.0.2.ip6.arpa"
+	sim := start(t, site, reverseZone)
+	s := open(t, sim, solidserver.Config{}).Scope("internal", solidsim.InternalServer, "")
+	for _, test := range []struct {
+		name, zone    string
+		rtype         dns.Type
+		before, after string
+	}{
+		{"a.site.com", site, dns.A, "10.0.0.1", "10.0.0.2"},
+		{"a.site.com", site, dns.AAAA, "2001:db8::10", "2001:db8::1:0"},
+		{"c.site.com", site, dns.CNAME, "a.site.com", "b.other.com"},
+		{"0.1." + strings.Repeat("0.", 22) + reverseZone, reverseZone, dns.PTR, "a.site.com", "b.site.com"},
+	} {
+		rec, by := dns.Record{Name: test.name, Type: test.rtype, Value: test.before, TTL: 600}, owner(5)
+		id, err := s.Create(t.Context(), test.zone, rec, by, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Create(t.Context(), test.zone, rec, by, false); !errors.Is(err, dns.ErrExists) {
+			t.Errorf("%s created again: %v", rec, err)
+		}
+		row := dns.Row{Record: rec, ID: id, Zone: test.zone, Owner: &by}
+		rec.Value, rec.TTL = test.after, 0
+		if err := s.Update(t.Context(), row, rec, by); err != nil {
+			t.Fatal(err)
+		}
+		row.Record = rec
+		rows, err := s.Lookup(t.Context(), test.zone, test.name)
+		if diff := cmp.Diff([]dns.Row{row}, rows); err != nil || diff != "" {
+			t.Errorf("looked up (-want +got): %v\n%s", err, diff)
+		}
+		if err := s.Delete(t.Context(), row); err != nil {
+			t.Error(err)
+		}
+		if rows, err := s.Lookup(t.Context(), test.zone, test.name); err != nil || len(rows) > 0 {
+			t.Errorf("after the deletion there is %v, %v", rows, err)
+		}
 	}
 }
 
@@ -293,6 +337,14 @@ func TestHostileNames(t *testing.T) {
 	t.Parallel()
 	sim, s := scope(t)
 	create(t, s, record(host, "10.0.0.1"), owner(5))
+	sim.SetFaults(func(_ context.Context, c solidsim.Call) solidsim.Fault {
+		for name, value := range c.Params {
+			if strings.Contains(value, "'1'") || strings.Contains(value, "1=1") || strings.Contains(value, "\x00") {
+				t.Errorf("%s=%s was sent to %s", name, value, c.Service)
+			}
+		}
+		return solidsim.Fault{}
+	})
 	for _, name := range []string{
 		"x' OR '1'='1", "x' OR rr_full_name like '%", `x\' OR 1=1`, "a\x00b.site.com", "ä.site.com", "a b.site.com",
 		"", ".site.com", "site.com", "A.site.com", "a.site.com.", "a.other.com", "*.site.com", strings.Repeat("a", 64) + ".site.com",
@@ -317,8 +369,14 @@ func TestHostileNames(t *testing.T) {
 			t.Errorf("value %q was created", value)
 		}
 	}
-	if _, err := s.Records(t.Context(), "x' OR '1'='1"); err == nil {
-		t.Error("a zone that is not ours was read")
+	calls := sim.Calls().Total
+	for _, zone := range []string{"x' OR '1'='1", "", "a b", "%"} {
+		if _, err := s.Records(t.Context(), zone); err == nil {
+			t.Errorf("zone %q was read", zone)
+		}
+	}
+	if sim.Calls().Total != calls {
+		t.Error("a call was made for a zone with such a name")
 	}
 	if changes := sim.Calls().Writes; changes != 1 {
 		t.Errorf("%d writes, want the first one", changes)

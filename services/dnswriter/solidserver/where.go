@@ -38,12 +38,14 @@ type condition struct {
 //
 // A value with control characters, characters outside of ASCII, backslashes or
 // percent signs is refused: no name that we ask for has them, and what the
-// database behind the API makes of them is not documented. Quotes are doubled.
-// There is no pattern matching.
+// database behind the API makes of them is not documented. A DNS name, which may
+// come from anybody, has nothing but what such names are made of. What else
+// there is comes from the settings and from here; its quotes are doubled. There
+// is no pattern matching.
 func where(conditions ...condition) (string, error) {
 	var clause strings.Builder
 	for i, c := range conditions {
-		if err := checkLiteral(c.value); err != nil {
+		if err := c.check(); err != nil {
 			return "", fmt.Errorf("%s %.80q: %w", c.column, c.value, err)
 		}
 		if i > 0 {
@@ -57,17 +59,28 @@ func where(conditions ...condition) (string, error) {
 	return clause.String(), nil
 }
 
-func checkLiteral(value string) error {
+// check refuses a value that must not stand in a clause.
+func (c condition) check() error {
 	switch {
-	case value == "":
+	case c.value == "":
 		return fmt.Errorf("an empty value %w", errLiteral)
-	case len(value) > maxLiteral:
+	case len(c.value) > maxLiteral:
 		return fmt.Errorf("a value of more than %d characters %w", maxLiteral, errLiteral)
 	}
-	for i := range len(value) {
-		if c := value[i]; c < ' ' || c > '~' || c == '\\' || c == '%' {
-			return fmt.Errorf("a value with %q %w", rune(c), errLiteral)
+	for i := range len(c.value) {
+		if b := c.value[i]; b < ' ' || b > '~' || b == '\\' || b == '%' || c.column.isName() && !inName(b) {
+			return fmt.Errorf("a value with %q %w", rune(b), errLiteral)
 		}
 	}
 	return nil
+}
+
+// isName tells whether the values of a column are DNS names.
+func (c column) isName() bool { return c == colZone || c == colFullName }
+
+// inName tells whether a byte may be part of a name: of a host name, of those of
+// services and wildcards, or of a reverse zone for less than 256 addresses, which
+// has a slash in it (RFC 2317).
+func inName(b byte) bool {
+	return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9' || strings.IndexByte("-_.*/", b) >= 0
 }

@@ -12,13 +12,20 @@ import (
 
 func TestWhere(t *testing.T) {
 	t.Parallel()
-	got, err := where(condition{colFullName, "it's 'x'"}, condition{colServer, "a"})
-	if want := "rr_full_name='it''s ''x''' AND dns_name='a'"; got != want || err != nil {
+	got, err := where(condition{colServer, "it's 'x'"}, condition{colFullName, "_a.0/25.B--1.*"})
+	if want := "dns_name='it''s ''x''' AND rr_full_name='_a.0/25.B--1.*'"; got != want || err != nil {
 		t.Errorf("clause is %q, %v; want %q", got, err, want)
 	}
 	for _, value := range []string{"", "a\x00", "a\nb", "\x7f", `\`, "%", "ä", "\xff", strings.Repeat("a", maxLiteral+1)} {
 		if clause, err := where(condition{colServer, "a"}, condition{colFullName, value}); !errors.Is(err, errLiteral) || clause != "" {
 			t.Errorf("%q: %q, %v", value, clause, err)
+		}
+	}
+	for _, value := range []string{"x' OR '1'='1", "'", " ", "a b", "a=b", "a;b", "(a)", `"`, "a,b", "a&b", "a+b"} {
+		for _, c := range []column{colZone, colFullName} {
+			if clause, err := where(condition{c, value}); !errors.Is(err, errLiteral) || clause != "" {
+				t.Errorf("%s %q: %q, %v", c, value, clause, err)
+			}
 		}
 	}
 }

@@ -30,6 +30,9 @@ type list[Row listed, Item any] struct {
 	verify func(Row) error
 	// convert returns false for a row that nobody wants.
 	convert func(Row) (Item, bool)
+	// settle makes one item of those that are in a list twice, because a row was
+	// deleted and created anew while it was read; nil if they may stay.
+	settle func([]Item) []Item
 }
 
 // listed is a row of a list.
@@ -38,17 +41,16 @@ type listed interface {
 	id() cell
 }
 
-// all returns every item of a list, or an error, and whether rows went while it
-// was read: then a row that was deleted and created anew may be in it twice.
+// all returns every item of a list, or an error.
 //
 // A list that ends early would make rows look as if they were not there. So
 // the rows are counted first, and a list with fewer is not taken, unless a second
 // count tells that rows went meanwhile.
-func (l list[Row, Item]) all(ctx context.Context) (items []Item, moved bool, err error) {
+func (l list[Row, Item]) all(ctx context.Context) ([]Item, error) {
 	for attempt := 1; ; attempt++ {
 		total, err := l.count(ctx)
 		if err != nil {
-			return nil, false, err
+			return nil, err
 		}
 		read, err := l.pages(ctx)
 		if err == nil && len(read.seen) < total {
@@ -56,11 +58,14 @@ func (l list[Row, Item]) all(ctx context.Context) (items []Item, moved bool, err
 				err = fmt.Errorf("%w: %d were counted, %d were listed", errMoved, total, len(read.seen))
 			}
 		}
-		if err == nil {
-			return read.items, read.moved, nil
+		switch {
+		case err == nil && read.moved && l.settle != nil:
+			return l.settle(read.items), nil
+		case err == nil:
+			return read.items, nil
 		}
 		if !errors.Is(err, errMoved) || attempt == wholeListAttempts {
-			return nil, false, err
+			return nil, err
 		}
 	}
 }
@@ -74,8 +79,7 @@ func (l list[Row, Item]) few(ctx context.Context, ahead int) ([]Item, error) {
 		return nil, err
 	}
 	if len(page) >= pageSize/10 {
-		items, _, err := l.all(ctx)
-		return items, err
+		return l.all(ctx)
 	}
 	var items []Item
 	for _, row := range page {
@@ -124,9 +128,9 @@ const maxIdlePages = 20
 // pages reads page after page.
 //
 // A page may be shorter than was asked for and is no sign of the end: that is one
-// with nothing new that is also shorter than others were. Rows that are added meanwhile do no harm:
-// they get higher ids and come at the end. But when a row goes, all that follow
-// move forward. So a page begins with a row of those before it. If it does not,
+// with nothing new that is also shorter than others were. Rows that are added
+// meanwhile do no harm: they get higher ids and come at the end. But when a row
+// goes, all that follow move forward. So a page begins with a row of those before it. If it does not,
 // rows may have been passed over: the reading goes back until it does, and goes on
 // with pages that have more in common, so that as many rows may go the next time.
 func (l list[Row, Item]) pages(ctx context.Context) (*reading[Row, Item], error) {

@@ -46,6 +46,7 @@ func (s *Scope) rows(of rowSet) (list[rrRow, dns.Row], error) {
 		order:   "rr_id",
 		verify:  func(r rrRow) error { return s.verify(of, r) },
 		convert: func(r rrRow) (dns.Row, bool) { return r.row(of) },
+		settle:  last,
 	}
 	conditions := s.conditions()
 	switch {
@@ -94,11 +95,7 @@ func (s *Scope) allRows(ctx context.Context, of rowSet) ([]dns.Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, moved, err := l.all(ctx)
-	if moved {
-		rows = last(rows)
-	}
-	return rows, err
+	return l.all(ctx)
 }
 
 // named returns the rows of one name. The first attempt waits for the

@@ -102,13 +102,15 @@ func (s *Scope) at(ctx context.Context, zone, name string, ahead int) ([]dns.Row
 	return rows, nil
 }
 
-// wrap says what was being done, and forgets the zone: it may have been
-// deleted and created anew, with another id.
+// wrap says what was being done, and forgets the zone if the appliance may have
+// complained of it: it may have been deleted and created anew, with another id.
 func (s *Scope) wrap(err *error, zone, format string, args ...any) {
 	if *err == nil {
 		return
 	}
-	if !errors.Is(*err, dns.ErrExists) && !errors.Is(*err, dns.ErrChanged) {
+	failed, ok := errors.AsType[*Error](*err)
+	notSent := ok && failed.Outcome == NotSent
+	if !notSent && !errors.Is(*err, dns.ErrExists) && !errors.Is(*err, dns.ErrChanged) {
 		s.forget(zone)
 	}
 	*err = fmt.Errorf("%s in scope %s: %w", fmt.Sprintf(format, args...), s.name, *err)

@@ -37,7 +37,7 @@ func (s *Scope) readZones(ctx context.Context) ([]dns.Zone, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, _, err := l.all(ctx)
+	all, err := l.all(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -132,8 +132,9 @@ func whatElse(body []byte) string {
 	case body[0] == '<':
 		return "it is a page of HTML; is the host SOLIDserver itself, and not a proxy before it?"
 	case err == nil && object.Connected != nil && !*object.Connected:
-		// The web layer says so when it has no session for the call.
-		return `it is {"connected":false}: SOLIDserver has no session for the call`
+		// The web layer says so when a call did not reach a session (seen by users
+		// of the Python client and of acme.sh).
+		return `it is {"connected":false}: SOLIDserver has no session for the call; is it allowed to the user?`
 	case err == nil && object.failed():
 		return object.check().Error()
 	case err != nil:

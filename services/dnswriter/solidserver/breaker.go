@@ -21,7 +21,7 @@ type breaker struct {
 
 	mu     sync.Mutex
 	failed int       // calls in a row without an answer
-	last   error     // of them
+	last   string    // why the last of them got none
 	until  time.Time // open until a call may try; zero: closed
 	trying bool      // a call is under way to try
 	pause  backoff.ExponentialBackOff
@@ -68,8 +68,7 @@ func (b *breaker) enter(made call) (done func(verdict, *Error), refused *Error) 
 		return nil, &Error{
 			Method: made.method, Service: made.service, Outcome: NotSent,
 			RetryAfter: max(b.until.Sub(now), shortestPause), // it is not known when the call that tries ends
-			// Only the text: the outcome of the other call is not that of this.
-			Err: fmt.Errorf("not sent, since SOLIDserver did not answer the last %d calls: %v", b.failed, b.last),
+			Err:        fmt.Errorf("not sent, since SOLIDserver did not answer the last %d calls: %s", b.failed, b.last),
 		}
 	}
 	b.trying = tries
@@ -90,7 +89,7 @@ func (b *breaker) done(tried bool, v verdict, err *Error) {
 	case v == untold, opened && !tried: // of one that began before it opened nothing is to be learned
 	default:
 		b.failed++
-		b.last = err
+		b.last = err.Error()
 		if opened || b.failed >= breakAfter {
 			b.open(err)
 		}
@@ -105,7 +104,7 @@ func (b *breaker) open(err *Error) {
 
 // close ends all pauses. The caller holds b.mu.
 func (b *breaker) close() {
-	b.failed, b.last, b.until, b.trying = 0, nil, time.Time{}, false
+	b.failed, b.last, b.until, b.trying = 0, "", time.Time{}, false
 	b.pause.Reset()
 	b.metrics.breaker.Set(0)
 }

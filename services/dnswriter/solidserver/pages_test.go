@@ -55,7 +55,7 @@ func checkWhole(t *testing.T, rows []dns.Row, n int) {
 // A zone costs as many calls as it fills pages, and a few.
 func TestCallsOfALargeZone(t *testing.T) {
 	t.Parallel()
-	const records = 20_000
+	const records = 5000
 	sim := start(t)
 	fillZone(t, sim, records)
 	s := open(t, sim, solidserver.Config{Log: quiet()}).Scope("internal", solidsim.InternalServer, "")

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -49,16 +50,16 @@ type credentials struct{ user, password secrets.Value }
 
 // authenticate puts the headers of the scheme on a request that is complete
 // otherwise: a signature is valid for its method and URL alone.
-func (s Scheme) authenticate(req *http.Request, as credentials, now time.Time) {
+func (c *Client) authenticate(req *http.Request, as credentials) {
 	user, password := as.user.Reveal(), as.password.Reveal()
-	switch s {
+	switch c.cfg.Auth {
 	case Basic:
 		req.SetBasicAuth(user, password)
 	case Token:
-		stamp := strconv.FormatInt(now.Unix(), 10)
 		// The URL as it goes out: what is in the request line, behind the host as
 		// it is in the header.
 		url := "https://" + req.Host + req.URL.RequestURI()
+		stamp := strconv.FormatInt(c.stamps.next(req.Method+" "+url, time.Now().Unix()), 10)
 		req.Header.Set("X-SDS-TS", stamp)
 		req.Header.Set("Authorization", "SDS "+user+":"+signature(password, stamp, req.Method, url))
 	default:
@@ -73,6 +74,39 @@ func (s Scheme) authenticate(req *http.Request, as credentials, now time.Time) {
 func signature(secret, stamp, method, url string) string {
 	hash := sha3.Sum256([]byte(strings.Join([]string{secret, stamp, method, url}, "\n")))
 	return hex.EncodeToString(hash[:])
+}
+
+// stamps keeps two calls that are the same from being signed the same: it is not
+// known whether the appliance takes a signature twice, and the time in it has
+// whole seconds.
+type stamps struct {
+	mu   sync.Mutex
+	last map[string]int64 // by method and URL, those of now and later
+	now  int64
+}
+
+// maxAhead is how many seconds the stamp of a call that is made again and again
+// may be ahead. It is well within what clocks are allowed to differ by.
+const maxAhead = 5
+
+// next returns the time for a call, in seconds since 1970: now, or a little
+// later than that of the same call before.
+func (s *stamps) next(made string, now int64) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last == nil {
+		s.last = make(map[string]int64)
+	}
+	if now != s.now {
+		s.now = now
+		maps.DeleteFunc(s.last, func(_ string, last int64) bool { return last < now || last > now+maxAhead })
+	}
+	stamp := now
+	if last, ok := s.last[made]; ok {
+		stamp = min(last+1, now+maxAhead)
+	}
+	s.last[made] = stamp
+	return stamp
 }
 
 // trust is the memory of which credentials were accepted. The appliance gives

@@ -85,6 +85,27 @@ func TestTokenSignsWhatIsSent(t *testing.T) {
 	}
 }
 
+// A call that is made twice within a second is signed anew.
+func TestStampsDiffer(t *testing.T) {
+	t.Parallel()
+	var s stamps
+	for _, step := range []struct {
+		call      string
+		now, want int64
+	}{
+		{"a", 100, 100}, {"b", 100, 100}, {"a", 100, 101}, {"a", 101, 102}, {"b", 101, 101}, {"a", 102, 103}, {"a", 104, 104},
+		{"a", 104, 105}, {"a", 104, 106}, {"a", 104, 107}, {"a", 104, 108}, {"a", 104, 109}, {"a", 104, 109},
+		{"a", 50, 50}, // the clock was set back
+	} {
+		if got := s.next(step.call, step.now); got != step.want {
+			t.Errorf("%s at %d is stamped %d, want %d", step.call, step.now, got, step.want)
+		}
+	}
+	if len(s.last) != 1 {
+		t.Errorf("it remembers %v", s.last)
+	}
+}
+
 func TestBasic(t *testing.T) {
 	t.Parallel()
 	client := appliance(t, Basic, "s3:cret", func(w http.ResponseWriter, r *http.Request) {

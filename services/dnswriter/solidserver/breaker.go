@@ -34,7 +34,7 @@ const (
 	// shortestPause and longestPause are between two calls that try, before
 	// chance moves them a little.
 	shortestPause = time.Second
-	longestPause  = 15 * time.Second
+	longestPause  = 5 * time.Second
 	// longestWish is how much of a Retry-After is granted.
 	longestWish = time.Minute
 )

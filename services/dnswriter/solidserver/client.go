@@ -24,6 +24,7 @@ type Client struct {
 	limiter *rate.Limiter // nil: no limit
 	breaker *breaker
 	trust   trust
+	stamps  stamps
 }
 
 // New makes a Client. It reads the CA file and connects to nothing. The error
@@ -240,7 +241,7 @@ func (c *Client) request(ctx context.Context, made call, as credentials) (*http.
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("Accept-Language", "en") // of the texts of errors
 	req.Header.Set("User-Agent", "keastream-dnswriter")
-	c.cfg.Auth.authenticate(req, as, time.Now())
+	c.authenticate(req, as)
 	return req, nil
 }
 

@@ -34,7 +34,7 @@ func unclearFaults() map[string]solidsim.Fault {
 		"error that looks good": {Status: http.StatusOK, Body: refusal},
 		"id of a strange form":  {Status: http.StatusOK, Body: `[{"ret_oid":{"id":1}}]`},
 	}
-	for _, status := range []int{401, 408, 429, 500, 502, 503, 504} {
+	for _, status := range []int{401, 408, 412, 429, 500, 502, 503, 504} {
 		faults[fmt.Sprint("status ", status)] = solidsim.Fault{Status: status, Body: refusal}
 	}
 	return faults

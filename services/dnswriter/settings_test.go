@@ -8,6 +8,7 @@ import (
 
 	"github.com/keastream/keastream/internal/daemon"
 	"github.com/keastream/keastream/services/dnswriter/reconcile"
+	"github.com/keastream/keastream/services/dnswriter/solidserver"
 	"github.com/keastream/keastream/solidsim"
 )
 
@@ -68,6 +69,16 @@ func TestViewsOfScopes(t *testing.T) {
 	views, err := runVerb{Views: []string{"external=Public=1"}}.views()
 	if err != nil || views[internalScope] != "" || views[externalScope] != "Public=1" {
 		t.Errorf("the views are %v, %v", views, err)
+	}
+}
+
+func TestAuthentication(t *testing.T) {
+	t.Parallel()
+	if got := (runVerb{Auth: "token"}).solidserver().Auth; got != solidserver.Token {
+		t.Errorf("the scheme is %q", got)
+	}
+	if code, output := call(t, "run", "--help"); code != daemon.ExitOK || !strings.Contains(output, "--sds-auth") || !strings.Contains(output, "(default: native)") {
+		t.Errorf("the exit code is %d", code)
 	}
 }
 

@@ -87,7 +87,7 @@ type stamps struct {
 
 // maxAhead is how many seconds the stamp of a call that is made again and again
 // may be ahead. It is well within what clocks are allowed to differ by.
-const maxAhead = 5
+const maxAhead = 10
 
 // next returns the time for a call, in seconds since 1970: now, or a little
 // later than that of the same call before.

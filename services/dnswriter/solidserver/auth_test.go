@@ -129,9 +129,11 @@ func TestNoScheme(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), `authentication "Token": is none of native, basic and token`) {
 		t.Errorf("error is %v", err)
 	}
-	_, err = New(Config{Host: "sds-ü", Username: secret("u"), Password: secret("p")})
-	if err == nil || !strings.Contains(err.Error(), "only ASCII") {
-		t.Errorf("error is %v", err)
+	for _, host := range []string{"sds-ü", "[fe80::1%25eth0]"} {
+		_, err = New(Config{Host: host, Username: secret("u"), Password: secret("p")})
+		if err == nil || !strings.Contains(err.Error(), "letters outside of ASCII") {
+			t.Errorf("%s: error is %v", host, err)
+		}
 	}
 }
 

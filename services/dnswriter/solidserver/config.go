@@ -121,7 +121,7 @@ func baseURL(host string) (*url.URL, error) {
 	case strings.ContainsFunc(base.Host, func(r rune) bool { return r > '~' || r == '%' }):
 		// It would be sent otherwise than it stands here, and the signature of a
 		// token is made over what is sent.
-		return bad("only ASCII can stand in it")
+		return bad("neither letters outside of ASCII nor the zone of an address can stand in it")
 	case strings.HasSuffix(base.Host, ":"):
 		return bad("the port is empty")
 	}

@@ -6,7 +6,9 @@
 //
 //   - A [Client] is one connection pool to one appliance: host, TLS,
 //     credentials, time-outs, rate, concurrency, metrics. It sends calls and
-//     sorts what comes back into answers and kinds of [Error].
+//     sorts what comes back into answers and kinds of [Error]. auth.go puts the
+//     credentials on a call, breaker.go keeps calls from an appliance that does
+//     not answer.
 //   - A [Scope] is one DNS server of the appliance, in one of its views, seen
 //     through a Client. Its methods are the operations of the reconciler, on
 //     records of package dns. Zones are found on the appliance.
@@ -19,6 +21,11 @@
 // Every write is one call and is never sent again by this package: whether it
 // happened is found out by reading, and that is for the caller to decide.
 // Reads are repeated a few times when the appliance says that it is busy.
+//
+// A DNS server is never written to by way of a member of a SMART, which owns the
+// data, nor without naming its view if it has any. What is read is checked to be
+// of the server, the view and the zone that were asked for: the API ignores a
+// parameter that it does not know, without a word.
 //
 // The id of a row (rr_id) is not stable: the appliance deletes and creates rows
 // anew when it synchronises. So a row is always found by its content just

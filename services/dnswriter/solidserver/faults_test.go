@@ -233,6 +233,8 @@ func TestReadsAreRepeated(t *testing.T) {
 // and never an empty list.
 func TestReadsThatFail(t *testing.T) {
 	t.Parallel()
+	const rowOf = `[{"rr_id":"1","rr_type":"A","rr_full_name":"` + host + `","value1":"10.0.0.1","dns_name":"` + solidsim.InternalServer +
+		`","dnszone_name":%q,"dnsview_name":%q,"vdns_parent_id":%q}]`
 	for name, fault := range map[string]solidsim.Fault{
 		"empty body":       {Status: http.StatusOK, Body: " "},
 		"session lost":     {Status: http.StatusOK, Body: `{"connected":false}`},
@@ -244,6 +246,9 @@ func TestReadsThatFail(t *testing.T) {
 		"an error as row":  {Status: http.StatusOK, Body: `[{"errno":"4","errmsg":"no"}]`},
 		"another's row":    {Status: http.StatusOK, Body: `[{"errno":"0","rr_id":"1","dns_name":"x"}]`},
 		"another's name":   {Status: http.StatusOK, Body: `[{"rr_id":"1","rr_type":"A","rr_full_name":"x.site.com","dnszone_name":"site.com","dns_name":"` + solidsim.InternalServer + `"}]`},
+		"another's view":   {Status: http.StatusOK, Body: fmt.Sprintf(rowOf, site, "in", "0")},
+		"another's zone":   {Status: http.StatusOK, Body: fmt.Sprintf(rowOf, "lab.site.com", "#", "0")},
+		"a member's row":   {Status: http.StatusOK, Body: fmt.Sprintf(rowOf, site, "#", "7")},
 		"rows of no form":  {Status: http.StatusOK, Body: `[1,2]`},
 		"more than a list": {Status: http.StatusOK, Body: `[] []`},
 	} {

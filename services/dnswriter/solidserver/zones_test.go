@@ -1,14 +1,16 @@
 package solidserver_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/keastream/keastream/services/dnswriter/dns"
 	"github.com/keastream/keastream/services/dnswriter/solidserver"
@@ -53,7 +55,7 @@ func TestZones(t *testing.T) {
 	s := open(t, sim, solidserver.Config{}).Scope("internal", solidsim.InternalServer, "")
 	got, err := s.Zones(t.Context())
 	want := []dns.Zone{{Name: "30.172.in-addr.arpa"}, {Name: "8.b.d.0.1.0.0.2.ip6.arpa"}, {Name: "lab.site.com"}, {Name: "site.com"}}
-	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+	if diff := gocmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("zones (-want +got): %v\n%s", err, diff)
 	}
 }
@@ -67,7 +69,7 @@ func TestZonesThatCount(t *testing.T) {
 		zoneRow(2, "a.com", "dnsview_name", "in", "dnszone_class_parameters", "dnsptr=0", "dnsview_class_parameters", "dnsptr=1"),
 		zoneRow(3, "c.com", "dnsview_name", "in", "dnszone_class_parameters", "x=%zz&dnsptr=1"),
 		zoneRow(4, "d.com", "dnsview_name", "in", "dns_class_parameters", "dnsptr=1"),
-		zoneRow(5, "e.com", "dnsview_name", "in", "dnsview_class_parameters", "nodnsptr=1&dnsptr=", "dns_class_parameters", "dnsptr=0"),
+		zoneRow(5, "e.com", "dnsview_name", "in", "dnsview_class_parameters", "nodnsptr=0&dnsptr=", "dns_class_parameters", "dnsptr=1"),
 		zoneRow(6, "out.com", "dnsview_name", "out"),
 		zoneRow(7, "in.com", "dnsview_name", "In"),
 		zoneRow(8, "slave.com", "dnsview_name", "in", "dnszone_type", "slave"),
@@ -80,9 +82,9 @@ func TestZonesThatCount(t *testing.T) {
 	got, err := s.Zones(t.Context())
 	want := []dns.Zone{
 		{Name: "a.com"}, {Name: "b.com", AutoPTR: true}, {Name: "c.com", AutoPTR: true}, {Name: "d.com", AutoPTR: true},
-		{Name: "e.com"}, {Name: "twice.com"},
+		{Name: "e.com", AutoPTR: true}, {Name: "twice.com"},
 	}
-	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+	if diff := gocmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("zones (-want +got): %v\n%s", err, diff)
 	}
 	if _, err := s.Lookup(t.Context(), "twice.com", "a.twice.com"); err == nil || !strings.Contains(err.Error(), "expected 1 zone, found") {
@@ -167,6 +169,47 @@ func TestNearestZone(t *testing.T) {
 	}
 }
 
+// Every write names the view, and so does the list that is read before it: what a
+// server does with a call that names none is not known.
+func TestCallsNameTheView(t *testing.T) {
+	t.Parallel()
+	sim := start(t)
+	var mu sync.Mutex
+	var mark string // of the row, as it was created
+	named := make(map[string]string)
+	sim.SetFaults(func(_ context.Context, c solidsim.Call) solidsim.Fault {
+		mu.Lock()
+		defer mu.Unlock()
+		rows := ""
+		switch {
+		case c.Service == "dns_zone_list":
+			rows = zoneRow(1, site, "dnsview_name", "It's in")
+		case c.Writes:
+			named[c.Method] = c.Params["dnsview_name"]
+			mark = cmp.Or(mark, c.Params["rr_class_parameters"])
+			rows = `{"ret_oid":"5"}`
+		case !strings.Contains(c.Params["WHERE"], "dnsview_name='It''s in'"):
+			t.Errorf("%s asks for %s", c.Service, c.Params["WHERE"])
+		default:
+			rows = fmt.Sprintf(`{"rr_id":"5","rr_type":"A","rr_full_name":%q,"value1":"10.0.0.1","ttl":"600","dns_name":%q,`+
+				`"dnszone_name":%q,"dnsview_name":"It's in","rr_class_parameters":%q}`, host, solidsim.InternalServer, site, mark)
+		}
+		return solidsim.Fault{Status: http.StatusOK, Body: "[" + rows + "]"}
+	})
+	s := open(t, sim, solidserver.Config{}).Scope("internal", solidsim.InternalServer, "It's in")
+	row := create(t, s, record(host, "10.0.0.1"), owner(5))
+	if err := s.Update(t.Context(), row, record(host, "10.0.0.2"), owner(5)); err != nil {
+		t.Error(err)
+	}
+	if err := s.Delete(t.Context(), row); err != nil {
+		t.Error(err)
+	}
+	want := map[string]string{http.MethodPost: "It's in", http.MethodPut: "It's in", http.MethodDelete: "It's in"}
+	if diff := gocmp.Diff(want, named); diff != "" {
+		t.Errorf("views of the writes (-want +got):\n%s", diff)
+	}
+}
+
 // Many reverse zones cost no more calls than one.
 func TestReverse(t *testing.T) {
 	t.Parallel()
@@ -199,7 +242,7 @@ func TestReverse(t *testing.T) {
 		}
 		got[row.Name] = row.Zone
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Errorf("names and their zones (-want +got):\n%s", diff)
 	}
 	if n := sim.Calls().Total; n > 6 {
@@ -221,7 +264,7 @@ func TestPTR(t *testing.T) {
 	}
 	want := dns.Row{Record: rec, ID: id, Zone: zone, Owner: &by}
 	rows, err := s.Reverse(t.Context())
-	if diff := cmp.Diff([]dns.Row{want}, rows); err != nil || diff != "" {
+	if diff := gocmp.Diff([]dns.Row{want}, rows); err != nil || diff != "" {
 		t.Fatalf("created (-want +got): %v\n%s", err, diff)
 	}
 	changed := rec

@@ -10,7 +10,7 @@ import (
 // Type is the type of a record, in upper case.
 type Type string
 
-// The types that are read. Only records of type A are written now.
+// The types that are read. CNAME records are never written.
 const (
 	A     Type = "A"
 	AAAA  Type = "AAAA"

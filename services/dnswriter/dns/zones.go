@@ -51,7 +51,7 @@ func (z *Zones) add(text string) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("zone %q: %w; give it as ZONE or SUBNET_ID=ZONE, for example lab.example.com or 12=lab.example.com", text, err)
-	case strings.HasSuffix("."+zone, ".in-addr.arpa"), strings.HasSuffix("."+zone, ".ip6.arpa"):
+	case IsReverse(zone):
 		return fmt.Errorf("zone %q: is a reverse zone; give the zones that host names are put into", text)
 	}
 	switch {
@@ -75,20 +75,30 @@ func (z *Zones) add(text string) error {
 // All returns the names of the zones, ascending and distinct.
 func (z Zones) All() []string { return slices.Clone(z.all) }
 
+// Has tells whether the zone of a canonical name is one of them.
+func (z Zones) Has(zone string) bool {
+	_, found := slices.BinarySearch(z.all, zone)
+	return found
+}
+
 // Of returns the zone that a canonical name belongs to: of those that it is
 // in, the one with the longest name. The name of a zone is in that zone.
 func (z Zones) Of(name string) (zone string, ok bool) {
-	for _, candidate := range z.all {
-		if len(candidate) > len(zone) && (name == candidate || strings.HasSuffix(name, "."+candidate)) {
-			zone = candidate
+	for suffix := range suffixes(name) {
+		if z.Has(suffix) {
+			return suffix, true
 		}
 	}
-	return zone, zone != ""
+	return "", false
 }
 
-// forShort returns the zone for short names of a subnet, or "".
-func (z Zones) forShort(subnet *int64) string {
-	if subnet != nil {
+// forShort returns the zone for short names: that of the first of the subnets
+// that one is given for, else that for all; "" if there is none.
+func (z Zones) forShort(subnets ...*int64) string {
+	for _, subnet := range subnets {
+		if subnet == nil {
+			continue
+		}
 		if zone, ok := z.bySubnet[*subnet]; ok {
 			return zone
 		}

@@ -67,7 +67,7 @@ func (r *Reconciler) check(ctx context.Context, zones []string) (unread []string
 	for _, zone := range read {
 		r.read[zone] = true
 	}
-	found := r.index.claiming + len(r.index.parked)
+	found := r.index.asking
 	r.mu.Unlock()
 	r.log.InfoContext(ctx, fmt.Sprintf("Found %d static reservations to check", found))
 

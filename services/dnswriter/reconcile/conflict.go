@@ -89,11 +89,7 @@ func cut(list []string) []string {
 func rowsConflict(kind Kind, set dns.Set, rows []dns.Row) Conflict {
 	c := Conflict{Kind: kind, Name: set.Name, Type: set.Type}
 	for _, w := range set.Records {
-		hosts := make([]string, len(w.Owner.Hosts))
-		for i, key := range w.Owner.Hosts {
-			hosts[i] = fmt.Sprintf("%s/%d", key.Source, key.HostID)
-		}
-		c.Wanted = append(c.Wanted, fmt.Sprintf("%s (%s)", w.Value, strings.Join(cut(hosts), " ")))
+		c.Wanted = append(c.Wanted, fmt.Sprintf("%s (%s)", w.Value, strings.Join(cut(hosts(w.Owner)), " ")))
 	}
 	c.Wanted = cut(c.Wanted)
 	c.present(rows)

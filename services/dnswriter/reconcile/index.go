@@ -1,37 +1,28 @@
 package reconcile
 
 import (
-	"errors"
-	"fmt"
 	"hash/maphash"
 	"iter"
-	"net/netip"
 	"slices"
 
 	"github.com/keastream/keastream/pkg/events"
 	"github.com/keastream/keastream/services/dnswriter/dns"
 )
 
-// PrivateAddress parks a reservation in a scope that shows public addresses
-// only.
-const PrivateAddress dns.Reason = "private_address"
-
 // index finds the reservations of a View that speak of a name. It holds keys
 // only: what they say is read from the View at the moment of asking, so an
 // answer is never older than the View. It is not safe for concurrent use.
 type index struct {
-	last       func(events.Key) (events.Change, bool) // of the View
-	zones      dns.Zones
-	ttl        uint32
-	publicOnly bool
+	last      func(events.Key) (events.Change, bool) // of the View
+	placement *dns.Placement
 
 	claimants multimap[string] // by owner name
 	// occupants are by the hash of a slot. Who is found by a collision is told
 	// apart when the reservations themselves are compared.
 	occupants multimap[uint64]
 	seed      maphash.Seed
-	parked    map[events.Key]*dns.ParkedError
-	claiming  int // reservations that ask for a record
+	parked    map[events.Key][]*dns.ParkedError
+	asking    int // reservations that ask for a record, also those that are parked
 }
 
 // slot is a place that Kea gives to one reservation at a time, see
@@ -54,29 +45,14 @@ func (x *index) slots(r events.Reservation) (all []uint64) {
 	return all
 }
 
-func newIndex(last func(events.Key) (events.Change, bool), zones dns.Zones, ttl uint32, publicOnly bool) *index {
+func newIndex(last func(events.Key) (events.Change, bool), placement *dns.Placement) *index {
 	return &index{
-		last: last, zones: zones, ttl: ttl, publicOnly: publicOnly,
+		last: last, placement: placement,
 		claimants: newMultimap[string](),
 		occupants: newMultimap[uint64](),
 		seed:      maphash.MakeSeed(),
-		parked:    make(map[events.Key]*dns.ParkedError),
+		parked:    make(map[events.Key][]*dns.ParkedError),
 	}
-}
-
-// claims returns what a reservation asks for. The error is a *dns.ParkedError.
-func (x *index) claims(r events.Reservation) ([]dns.Claim, error) {
-	claims, err := x.zones.ForReservation(r, x.ttl)
-	if err != nil || !x.publicOnly {
-		return claims, err
-	}
-	for _, c := range claims {
-		if addr, err := netip.ParseAddr(c.Record.Value); err == nil && (addr.IsPrivate() || addr.IsLinkLocalUnicast()) {
-			return nil, &dns.ParkedError{Host: r.Key(), Reason: PrivateAddress, Detail: fmt.Sprintf(
-				"%s is private (RFC 1918, RFC 4193) or link-local and must not be seen outside; give the reservation a public address or none", addr)}
-		}
-	}
-	return claims, nil
 }
 
 // apply takes in a difference. It returns the names of which something else may
@@ -100,13 +76,12 @@ func (x *index) add(r events.Reservation) []string {
 	for _, s := range x.slots(r) {
 		x.occupants.add(s, key)
 	}
-	claims, err := x.claims(r)
-	if parked, ok := errors.AsType[*dns.ParkedError](err); ok {
+	claims, parked := x.placement.ForReservation(r)
+	if len(parked) > 0 {
 		x.parked[key] = parked
-		return names
 	}
-	if len(claims) > 0 {
-		x.claiming++
+	if len(claims)+len(parked) > 0 {
+		x.asking++
 	}
 	for _, name := range ownerNames(claims) {
 		x.claimants.add(name, key)
@@ -122,9 +97,9 @@ func (x *index) remove(r events.Reservation) []string {
 	}
 	delete(x.parked, key)
 	names := x.neighbours(r)
-	claims, _ := x.claims(r) // a parked one was never added
-	if len(claims) > 0 {
-		x.claiming--
+	claims, parked := x.placement.ForReservation(r)
+	if len(claims)+len(parked) > 0 {
+		x.asking--
 	}
 	for _, name := range ownerNames(claims) {
 		x.claimants.remove(name, key)
@@ -138,7 +113,7 @@ func (x *index) neighbours(r events.Reservation) (names []string) {
 	for _, s := range x.slots(r) {
 		for key := range x.occupants.rows(s) {
 			if other, ok := x.live(key); ok && key != r.Key() {
-				claims, _ := x.claims(other)
+				claims, _ := x.placement.ForReservation(other)
 				names = append(names, ownerNames(claims)...)
 			}
 		}
@@ -173,7 +148,7 @@ func (x *index) claimsOf(name string) iter.Seq[dns.Claim] {
 			if !ok || x.replaced(r) {
 				continue
 			}
-			claims, _ := x.claims(r)
+			claims, _ := x.placement.ForReservation(r)
 			for _, c := range claims {
 				if c.Record.Name == name && !yield(c) {
 					return

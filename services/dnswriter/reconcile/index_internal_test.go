@@ -46,9 +46,9 @@ func drawReservation(t *rapid.T) events.Reservation {
 func TestIndexIsDesired(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		zones := parseZones(t, "lab.example.com", "2=example.com")
+		placement := &dns.Placement{Zones: parseZones(t, "lab.example.com", "2=example.com"), TTL: 600}
 		rows := make(map[events.Key]events.Change)
-		x := newIndex(func(k events.Key) (events.Change, bool) { c, ok := rows[k]; return c, ok }, zones, 600, false)
+		x := newIndex(func(k events.Key) (events.Change, bool) { c, ok := rows[k]; return c, ok }, placement)
 
 		desired := func() map[string]Want {
 			var live []events.Reservation
@@ -59,7 +59,7 @@ func TestIndexIsDesired(t *testing.T) {
 			}
 			var claims []dns.Claim
 			for _, r := range events.Current(live) {
-				found, _ := zones.ForReservation(r, 600)
+				found, _ := placement.ForReservation(r)
 				claims = append(claims, found...)
 			}
 			all := make(map[string]Want)
@@ -110,34 +110,35 @@ func TestIndexIsDesired(t *testing.T) {
 
 // checkIndex compares what the index keeps with the rows.
 func checkIndex(t *rapid.T, x *index, rows map[events.Key]events.Change) {
-	claiming, parked := 0, 0
+	asking, parked, wanted := 0, 0, 0
 	for _, c := range rows {
 		if c.Deleted() {
 			continue
 		}
-		claims, err := x.claims(c.Reservation)
-		if err != nil {
+		claims, failed := x.placement.ForReservation(c.Reservation)
+		if len(failed) > 0 {
 			parked++
 		}
-		if len(claims) > 0 {
-			claiming++
+		if len(claims)+len(failed) > 0 {
+			asking++
 		}
+		wanted += len(ownerNames(claims))
 	}
-	if x.claiming != claiming || len(x.parked) != parked {
-		t.Fatalf("%d ask and %d are parked, the index counts %d and %d", claiming, parked, x.claiming, len(x.parked))
+	if x.asking != asking || len(x.parked) != parked {
+		t.Fatalf("%d ask and %d are parked, the index counts %d and %d", asking, parked, x.asking, len(x.parked))
 	}
 	kept := 0
 	for name := range x.claimants.first {
 		kept += len(slices.Collect(x.claimants.rows(name)))
 	}
-	if kept != claiming || len(x.claimants.more) > len(x.claimants.first) {
-		t.Fatalf("the index keeps %d claims, want %d: %v", kept, claiming, x.claimants)
+	if kept != wanted || len(x.claimants.more) > len(x.claimants.first) {
+		t.Fatalf("the index keeps %d claims, want %d: %v", kept, wanted, x.claimants)
 	}
 }
 
 func TestIndexParksPrivateAddresses(t *testing.T) {
 	t.Parallel()
-	x := newIndex(nil, parseZones(t, "lab.example.com"), 600, true)
+	x := newIndex(nil, &dns.Placement{Zones: parseZones(t, "lab.example.com"), TTL: 600, PublicOnly: true})
 	for _, test := range []struct {
 		ip     string
 		parked bool
@@ -145,16 +146,16 @@ func TestIndexParksPrivateAddresses(t *testing.T) {
 		{"192.0.2.1", false}, {"10.1.2.3", true}, {"172.30.19.100", true}, {"192.168.0.1", true}, {"169.254.1.1", true}, {"172.32.0.1", false},
 	} {
 		r := events.Reservation{Source: "us3", HostID: 1, Hostname: "a", IP: netip.MustParseAddr(test.ip)}
-		claims, err := x.claims(r)
-		if parked := err != nil; parked != test.parked || parked == (len(claims) > 0) {
-			t.Errorf("%s: claims %v, error %v", test.ip, claims, err)
+		claims, failed := x.placement.ForReservation(r)
+		if parked := len(failed) > 0; parked != test.parked || parked == (len(claims) > 0) {
+			t.Errorf("%s: claims %v, parked %v", test.ip, claims, failed)
 		}
 		x.add(r)
 		if _, parked := x.parked[r.Key()]; parked != test.parked {
 			t.Errorf("%s: parked is %v", test.ip, parked)
 		}
 		x.remove(r)
-		if len(x.parked)+len(x.claimants.first)+len(x.occupants.first)+x.claiming != 0 {
+		if len(x.parked)+len(x.claimants.first)+len(x.occupants.first)+x.asking != 0 {
 			t.Errorf("%s: something is left: %+v", test.ip, fmt.Sprint(x.parked, x.claimants))
 		}
 	}

@@ -122,20 +122,23 @@ func (r *Reconciler) raise(ctx context.Context, now time.Time) {
 	}
 }
 
-// reportParked tells of a reservation that gets no record, or does again.
-func (r *Reconciler) reportParked(was, is *dns.ParkedError) {
-	if was != nil && is != nil && was.Detail == is.Detail {
+// reportParked tells of a reservation that gets no record, or not all of them,
+// or does again.
+func (r *Reconciler) reportParked(was, is []*dns.ParkedError) {
+	same := func(a, b *dns.ParkedError) bool { return a.Detail == b.Detail }
+	if slices.EqualFunc(was, is, same) {
 		return
 	}
-	if was != nil {
-		r.metrics.parked(string(was.Reason), -1)
+	for _, p := range was {
+		r.metrics.parked(string(p.Reason), -1)
 	}
-	if is != nil {
-		r.metrics.parked(string(is.Reason), 1)
-		r.log.Warn("parked a reservation", "source", is.Host.Source, "host_id", is.Host.HostID,
-			"reason", string(is.Reason), "err", is)
-	} else if was != nil {
-		r.log.Info("reservation is not parked any more", "source", was.Host.Source, "host_id", was.Host.HostID)
+	for _, p := range is {
+		r.metrics.parked(string(p.Reason), 1)
+		r.log.Warn("parked a reservation", "source", p.Host.Source, "host_id", p.Host.HostID,
+			"reason", string(p.Reason), "err", p)
+	}
+	if len(is) == 0 {
+		r.log.Info("reservation is not parked any more", "source", was[0].Host.Source, "host_id", was[0].Host.HostID)
 	}
 }
 

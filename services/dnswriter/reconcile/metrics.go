@@ -108,8 +108,8 @@ func (m *Metrics) scope(name string) scoped {
 			s.tally(rtype, Tally{}, Tally{}) // makes the series
 		}
 	}
-	reasons := []string{reasonFailing, string(Foreign), string(Alias), string(Claimants), string(PrivateAddress)}
-	for _, reason := range []dns.Reason{dns.InvalidName, dns.OutsideZones, dns.NoZone, dns.ProtectedName, dns.UnusableAddress} {
+	reasons := []string{reasonFailing, string(Foreign), string(Alias), string(Claimants)}
+	for _, reason := range dns.Reasons() {
 		reasons = append(reasons, string(reason))
 	}
 	for _, reason := range reasons {

@@ -2,10 +2,7 @@ package reconcile
 
 import (
 	"cmp"
-	"fmt"
-	"maps"
 	"slices"
-	"strings"
 
 	"github.com/keastream/keastream/services/dnswriter/dns"
 )
@@ -16,92 +13,42 @@ type Want struct {
 	Conflicts []dns.Conflict
 }
 
-// Policy says which steps may be planned. The zero value is Sync.
-type Policy int
-
-const (
-	// Sync creates, changes and removes.
-	Sync Policy = iota
-	// CreateOnly creates and does nothing else.
-	CreateOnly
-)
-
-// Op is what a Step does.
-type Op string
-
-// The steps, in the order in which they are taken for one name: nothing goes
-// before its replacement is there.
-const (
-	Create Op = "create"
-	Update Op = "update"
-	Remove Op = "remove"
-)
-
-// Step is one change of one row.
-type Step struct {
-	Op   Op
-	Zone string
-	// Record is what will be there; of a Remove, what will not.
-	Record dns.Record
-	// Owner goes into the mark. A Remove has none.
-	Owner dns.Owner
-	// Exclusive asks for a Create that fails if the name has any row of the type.
-	Exclusive bool
-	// Row is the row to update or remove.
-	Row dns.Row
-}
-
-// String says the step in one line.
-func (s Step) String() string {
-	switch {
-	case s.Op == Update && s.Row.Value != s.Record.Value:
-		return fmt.Sprintf("update %s %s: %s -> %s (ttl %d)", s.Record.Type, s.Record.Name, s.Row.Value, s.Record.Value, s.Record.TTL)
-	case s.Op == Update && s.Row.TTL != s.Record.TTL:
-		return fmt.Sprintf("update %s %s -> %s: ttl %d -> %d", s.Record.Type, s.Record.Name, s.Record.Value, s.Row.TTL, s.Record.TTL)
-	case s.Op == Update:
-		return fmt.Sprintf("update %s %s -> %s: new mark", s.Record.Type, s.Record.Name, s.Record.Value)
-	case s.Op == Remove:
-		return fmt.Sprintf("remove %s %s -> %s", s.Record.Type, s.Record.Name, s.Record.Value)
+// Targets returns the names that the PTR records in w lead to, ascending and
+// distinct: a plan needs what is wanted of these and their rows as well.
+func (w Want) Targets() []string {
+	var names []string
+	add := func(set dns.Set) {
+		if set.Type == dns.PTR {
+			for _, record := range set.Records {
+				names = append(names, record.Value)
+			}
+		}
 	}
-	return fmt.Sprintf("%s %s %s -> %s (ttl %d)", s.Op, s.Record.Type, s.Record.Name, s.Record.Value, s.Record.TTL)
-}
-
-// Changes is a plan: what is to be done, and what cannot be.
-type Changes struct {
-	// Steps are sorted by name and type and, within those, in the order in
-	// which they must be taken. Removals are only proposed: whoever takes the
-	// steps has to prove first that nobody asks for the row any more.
-	Steps []Step
-	// Conflicts are sorted by name; of one name, those between reservations come
-	// first.
-	Conflicts []Conflict
-	// Tallies count the records by the state that was found.
-	Tallies map[dns.Type]Tally
-}
-
-// String lists steps and conflicts, one in a line. It is empty if there is
-// nothing to tell.
-func (c Changes) String() string {
-	var text strings.Builder
-	for _, s := range c.Steps {
-		fmt.Fprintln(&text, s)
+	for _, set := range w.Sets {
+		add(set)
 	}
-	for _, k := range c.Conflicts {
-		fmt.Fprintln(&text, "conflict", k)
+	for _, conflict := range w.Conflicts {
+		add(conflict.Set)
 	}
-	return text.String()
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // Plan compares what is wanted with the rows that DNS has and says what to do.
 // It is pure, and its result does not depend on the order of its arguments.
-// rows must hold every row of the names that are spoken of, and every row of
-// ours that may be removed.
+//
+// The arguments speak of a closed set of names. want has all that is wanted of
+// each, and rows every row that DNS has of it and every row of ours that may be
+// removed. With a reverse name the names that its PTR records are to lead to are
+// part of the set, see Want.Targets: without them none of these is made. To plan
+// a single name, see PlanName.
 //
 // For each name and type:
 //
-//   - Rows without our mark are never touched, and a name with a CNAME is left
-//     alone altogether. If they hold every value that is wanted, nothing is
-//     left to do; if not, that is a conflict, and nothing is added.
+//   - Rows without our mark are never touched, and where a name has a CNAME it is
+//     left alone altogether, whatever the type. If foreign rows hold every value
+//     that is wanted, nothing is left to do; if not, that is a conflict, and
+//     nothing is added.
 //   - A row of ours with a value that nobody wants becomes the row of a wanted
 //     value that is missing; what is still missing is created; rows of ours
 //     that are left over are removed.
@@ -112,42 +59,140 @@ func (c Changes) String() string {
 //     from the stream.
 //   - When reservations contradict one another, of the values that they ask for
 //     those stay that DNS has, and none is added.
+//   - A PTR record is made, or made of another one, only if the name that it
+//     leads to has its address: DNS has the A or AAAA record, from whomever, or
+//     another step makes it, and then the step requires that one. If that name
+//     and type are in conflict, or have a CNAME, a PTR record that is there
+//     stays, and none is made.
+//
+// Rows that are on their way out do not count as there, those on their way in
+// do.
 func Plan(want Want, rows []dns.Row, policy Policy) Changes {
-	names := make(map[string]*situation)
+	p := newPlanner(want, rows)
+	p.planAll()
+	c := Changes{Tallies: make(map[dns.Type]Tally)}
+	for _, s := range p.sorted {
+		p.report(&c, s, policy)
+	}
+	return c
+}
+
+// PlanName returns the part of Plan that concerns one name. want and rows must
+// be those of the name and, if it is a reverse name, of its targets; others do
+// not matter.
+func PlanName(name string, want Want, rows []dns.Row, policy Policy) Changes {
+	p := newPlanner(want, rows)
+	p.planAll()
+	c := Changes{Tallies: make(map[dns.Type]Tally)}
+	if s := p.names[name]; s != nil {
+		p.report(&c, s, policy)
+	}
+	return c
+}
+
+// planner holds the situations of a closed set of names.
+type planner struct {
+	names  map[string]*situation
+	sorted []*situation // forward names first, so that reverse ones can build on their plans
+}
+
+// situation is all that concerns one name, and what was planned for it.
+type situation struct {
+	name    string
+	sets    []dns.Set // one of a type
+	claimed []dns.Conflict
+	rows    []dns.Row
+
+	steps     []Step // by the policy Sync
+	conflicts []Conflict
+	tallies   [len(managedTypes)]Tally
+}
+
+// managedTypes are the types that are written, in the order of their steps. Rows
+// of others are left alone, even with our mark: another version may care for
+// them.
+var managedTypes = [...]dns.Type{dns.A, dns.AAAA, dns.PTR}
+
+// managed tells whether rows of the type are written by this version.
+func managed(t dns.Type) bool { return slices.Contains(managedTypes[:], t) }
+
+func newPlanner(want Want, rows []dns.Row) *planner {
+	p := &planner{names: make(map[string]*situation)}
 	at := func(name string) *situation {
-		if names[name] == nil {
-			names[name] = &situation{sets: make(map[dns.Type]dns.Set)}
+		s := p.names[name]
+		if s == nil {
+			s = &situation{name: name}
+			p.names[name] = s
+			p.sorted = append(p.sorted, s)
 		}
-		return names[name]
+		return s
 	}
 	for _, row := range rows {
 		s := at(row.Name)
 		s.rows = append(s.rows, row)
 	}
 	for _, set := range want.Sets {
-		at(set.Name).sets[set.Type] = set
+		s := at(set.Name)
+		s.sets = append(s.sets, set)
 	}
 	for _, conflict := range want.Conflicts {
 		s := at(conflict.Name)
-		s.sets[conflict.Type] = conflict.Keep(s.has)
+		s.sets = append(s.sets, conflict.Keep(s.has))
 		s.claimed = append(s.claimed, conflict)
 	}
-
-	c := Changes{Tallies: make(map[dns.Type]Tally)}
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		c.plan(names[name])
-	}
-	if policy == CreateOnly {
-		c.Steps = slices.DeleteFunc(c.Steps, func(s Step) bool { return s.Op != Create })
-	}
-	return c
+	slices.SortFunc(p.sorted, func(a, b *situation) int { return compareNames(a.name, b.name) })
+	return p
 }
 
-// situation is all that concerns one name.
-type situation struct {
-	sets    map[dns.Type]dns.Set
-	claimed []dns.Conflict
-	rows    []dns.Row
+// compareNames orders forward names before reverse ones.
+func compareNames(a, b string) int {
+	switch reverse := dns.IsReverse(a); {
+	case reverse == dns.IsReverse(b):
+		return cmp.Compare(a, b)
+	case reverse:
+		return 1
+	}
+	return -1
+}
+
+func (p *planner) planAll() {
+	for _, s := range p.sorted {
+		p.plan(s)
+	}
+}
+
+// report adds what was planned for a name, sorted out by the policy.
+func (p *planner) report(c *Changes, s *situation, policy Policy) {
+	for _, step := range s.steps {
+		if p.allowed(step, policy) {
+			c.Steps = append(c.Steps, step)
+		} else {
+			c.Skipped = append(c.Skipped, step)
+		}
+	}
+	c.Conflicts = append(c.Conflicts, s.conflicts...)
+	for i, found := range s.tallies {
+		if found == (Tally{}) {
+			continue
+		}
+		tally := c.Tallies[managedTypes[i]]
+		for state, n := range found {
+			tally[state] += n
+		}
+		c.Tallies[managedTypes[i]] = tally
+	}
+}
+
+// allowed tells whether the policy allows a step and the one that it requires.
+func (p *planner) allowed(step Step, policy Policy) bool {
+	if !policy.allows(step.Op) {
+		return false
+	}
+	if step.Requires == (dns.Record{}) {
+		return true
+	}
+	maker, ok := p.names[step.Requires.Name].maker(step.Requires)
+	return ok && policy.allows(maker.Op)
 }
 
 // has tells whether DNS has the record, whoever made it.
@@ -155,64 +200,62 @@ func (s *situation) has(record dns.Record) bool {
 	return slices.ContainsFunc(s.rows, func(row dns.Row) bool { return !row.Deleting && row.Record.Same(record) })
 }
 
-// managed tells whether rows of the type are written by this version. Rows of
-// others are left alone, even with our mark: another version may care for them.
-func managed(t dns.Type) bool { return t == dns.A }
+// set returns what is wanted of a type.
+func (s *situation) set(rtype dns.Type) (dns.Set, bool) {
+	i := slices.IndexFunc(s.sets, func(set dns.Set) bool { return set.Type == rtype })
+	if i < 0 {
+		return dns.Set{}, false
+	}
+	return s.sets[i], true
+}
 
-func (c *Changes) plan(s *situation) {
+// aliases returns the CNAME rows of the name in the zone.
+func (s *situation) aliases(zone string) []dns.Row {
+	return sortRows(s.rows, func(row dns.Row) bool {
+		return row.Type == dns.CNAME && !row.Deleting && row.Zone == zone
+	})
+}
+
+func (p *planner) plan(s *situation) {
 	slices.SortFunc(s.claimed, func(a, b dns.Conflict) int { return cmp.Compare(a.Type, b.Type) })
 	for _, conflict := range s.claimed {
-		c.Conflicts = append(c.Conflicts, claimsConflict(conflict, s.rows))
-		c.missing(conflict.Type, len(conflict.Records)-len(s.sets[conflict.Type].Records))
+		s.conflicts = append(s.conflicts, claimsConflict(conflict, s.rows))
 	}
-	for _, rtype := range dns.Types() {
-		set, wanted := s.sets[rtype]
-		if !managed(rtype) || len(s.rows) == 0 && !wanted {
-			continue
+	for i, rtype := range managedTypes {
+		set, _ := s.set(rtype)
+		tally := &s.tallies[i]
+		for _, conflict := range s.claimed {
+			if conflict.Type == rtype {
+				tally[Missing] += len(conflict.Records) - len(set.Records)
+			}
 		}
 		if aliases := s.aliases(set.Zone); len(aliases) > 0 {
 			// Something else has the name (RFC 1034, 3.6.2); adding to it would
 			// break it, and our rows at it are not seen by anybody.
 			if len(set.Records) > 0 {
-				c.Conflicts = append(c.Conflicts, rowsConflict(Alias, set, aliases))
-				c.missing(rtype, len(set.Records))
+				s.conflicts = append(s.conflicts, rowsConflict(Alias, set, aliases))
+				tally[Missing] += len(set.Records)
 			}
 			continue
 		}
-		c.planSet(rtype, set, s.rows)
+		p.planSet(s, rtype, set, tally)
 	}
-}
-
-// missing counts records that are wanted and will not be made.
-func (c *Changes) missing(t dns.Type, n int) {
-	tally := c.Tallies[t]
-	tally[Missing] += n
-	c.Tallies[t] = tally
-}
-
-// aliases returns the CNAME rows of the name in the zone; without a zone, in
-// any.
-func (s *situation) aliases(zone string) []dns.Row {
-	var found []dns.Row
-	for _, row := range s.rows {
-		if row.Type == dns.CNAME && !row.Deleting && (zone == "" || row.Zone == zone) {
-			found = append(found, row)
-		}
-	}
-	return found
 }
 
 // planSet plans one name and type. The set is empty if nothing is wanted.
-func (c *Changes) planSet(rtype dns.Type, set dns.Set, rows []dns.Row) {
-	here := sortRows(rows, func(row dns.Row) bool { return row.Type == rtype && !row.Deleting })
+func (p *planner) planSet(s *situation, rtype dns.Type, set dns.Set, tally *Tally) {
+	here := sortRows(s.rows, func(row dns.Row) bool { return row.Type == rtype && !row.Deleting })
+	if len(here) == 0 && len(set.Records) == 0 {
+		return
+	}
 	var owned, foreign, elsewhere []dns.Row
 	for _, row := range here {
 		switch inZone := row.Zone == set.Zone; {
 		case row.Owner != nil && inZone:
 			owned = append(owned, row)
-		case row.Owner != nil:
+		case row.Owner != nil && len(s.aliases(row.Zone)) == 0:
 			elsewhere = append(elsewhere, row)
-		case inZone:
+		case row.Owner == nil && inZone:
 			foreign = append(foreign, row)
 		}
 	}
@@ -223,131 +266,81 @@ func (c *Changes) planSet(rtype dns.Type, set dns.Set, rows []dns.Row) {
 	}
 	if len(foreign) > 0 {
 		if len(m.missing) > 0 || m.held > 0 && m.strangers > 0 {
-			c.Conflicts = append(c.Conflicts, rowsConflict(Foreign, set, foreign))
+			s.conflicts = append(s.conflicts, rowsConflict(Foreign, set, foreign))
 		}
 	} else {
-		replaced := min(len(m.missing), len(m.surplus))
-		for i := range replaced {
-			updates = append(updates, correction{m.missing[i], m.surplus[i]}.update(set.Zone))
+		exclusive := s.vacant(rtype, set.Zone)
+		for _, w := range m.missing {
+			requires, ok := p.support(w.Record)
+			switch {
+			case !ok: // it is not made
+			case len(m.surplus) > 0:
+				step := correction{w, m.surplus[0]}.update(set.Zone)
+				step.Requires = requires
+				updates = append(updates, step)
+				m.surplus = m.surplus[1:]
+			default:
+				creates = append(creates, Step{
+					Op: Create, Zone: set.Zone, Record: w.Record, Owner: w.Owner, Exclusive: exclusive, Requires: requires,
+				})
+				exclusive = false
+			}
 		}
-		for i, w := range m.missing[replaced:] {
-			creates = append(creates, Step{
-				Op: Create, Zone: set.Zone, Record: w.Record, Owner: w.Owner,
-				Exclusive: i == 0 && !slices.ContainsFunc(rows, func(row dns.Row) bool { return row.Type == rtype && row.Owner != nil }),
-			})
-		}
-		m.surplus = m.surplus[replaced:]
 	}
 	for _, row := range append(m.surplus, elsewhere...) {
 		removes = append(removes, Step{Op: Remove, Zone: row.Zone, Record: row.Record, Row: row})
 	}
-	c.Steps = slices.Concat(c.Steps, creates, updates, removes)
+	s.steps = slices.Concat(s.steps, creates, updates, removes)
 
-	t := c.Tallies[rtype]
-	t[InSync] += m.held - len(m.wrong)
-	t[ForeignRow] += m.agreed
-	t[Wrong] += len(updates)
-	t[Missing] += len(m.missing) - (len(updates) - len(m.wrong))
-	t[Orphan] += len(removes)
-	c.Tallies[rtype] = t
+	tally[InSync] += m.held - len(m.wrong)
+	tally[ForeignRow] += m.agreed
+	tally[Wrong] += len(updates)
+	tally[Missing] += len(m.missing) - (len(updates) - len(m.wrong))
+	tally[Orphan] += len(removes)
 }
 
-// matching is how the rows of one name and type meet what is wanted.
-type matching struct {
-	held      int          // wanted and there, as ours
-	agreed    int          // wanted and there, as somebody else's
-	wrong     []correction // of those held, the ones to be corrected
-	missing   []dns.Wanted
-	surplus   []dns.Row // ours, but not needed
-	strangers int       // foreign rows with a value that is not wanted
-}
-
-// correction turns a row of ours into what is wanted.
-type correction struct {
-	wanted dns.Wanted
-	row    dns.Row
-}
-
-func (c correction) update(zone string) Step {
-	return Step{Op: Update, Zone: zone, Record: c.wanted.Record, Owner: c.wanted.Owner, Row: c.row}
-}
-
-// mend corrects a row that has the wanted value. Its mark forgets nobody: who
-// does not ask for the row now may only be missing from the stream, and the row
-// must not go without his word.
-func (c correction) mend(zone string) Step {
-	s := c.update(zone)
-	s.Owner = dns.NewOwner(slices.Concat(c.wanted.Owner.Hosts, c.row.Owner.Hosts)...)
-	return s
-}
-
-func match(set dns.Set, owned, foreign []dns.Row) (m matching) {
-	var doubles []dns.Row
-	used := make([]bool, len(owned))
-	for _, w := range set.Records {
-		var same []int
-		for i, row := range owned {
-			if row.Record.Same(w.Record) {
-				used[i] = true
-				same = append(same, i)
-			}
-		}
-		switch {
-		case len(same) > 0:
-			m.held++
-			// Of several rows for one value, a right one stays.
-			keep := max(0, slices.IndexFunc(same, func(i int) bool { return right(w, owned[i]) }))
-			if row := owned[same[keep]]; !right(w, row) {
-				m.wrong = append(m.wrong, correction{w, row})
-			}
-			for at, i := range same {
-				if at != keep {
-					doubles = append(doubles, owned[i])
-				}
-			}
-		case slices.ContainsFunc(foreign, func(row dns.Row) bool { return row.Record.Same(w.Record) }):
-			m.agreed++
-		default:
-			m.missing = append(m.missing, w)
-		}
-	}
-	for i, row := range owned {
-		if !used[i] {
-			m.surplus = append(m.surplus, row)
-		}
-	}
-	m.surplus = append(m.surplus, doubles...)
-	for _, row := range foreign {
-		if !slices.ContainsFunc(set.Records, func(w dns.Wanted) bool { return w.Record.Same(row.Record) }) {
-			m.strangers++
-		}
-	}
-	return m
-}
-
-// right tells whether a row of ours with the wanted value is as it should be.
-func right(w dns.Wanted, row dns.Row) bool {
-	if row.TTL != w.TTL {
-		return false
-	}
-	named := row.Owner.Sources()
-	return !slices.ContainsFunc(w.Owner.Sources(), func(source string) bool { return !slices.Contains(named, source) })
-}
-
-// sortRows returns the rows that are wanted here in an order that depends on
-// nothing but the rows.
-func sortRows(rows []dns.Row, here func(dns.Row) bool) []dns.Row {
-	var sorted []dns.Row
-	for _, row := range rows {
-		if here(row) {
-			sorted = append(sorted, row)
-		}
-	}
-	slices.SortFunc(sorted, func(a, b dns.Row) int {
-		return cmp.Or(a.Record.Compare(b.Record), cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.ID, b.ID))
+// vacant tells whether a record can be created on the condition that it is the
+// only one of its name and type. A row that is on its way out stands in its way
+// until it is gone.
+func (s *situation) vacant(rtype dns.Type, zone string) bool {
+	return !slices.ContainsFunc(s.rows, func(row dns.Row) bool {
+		return row.Type == rtype && (row.Owner != nil || row.Zone == zone)
 	})
-	return sorted
 }
 
-// ours tells whether a row has our mark.
-func ours(row dns.Row) bool { return row.Owner != nil }
+// support tells whether a record may be made: a PTR record needs the record that
+// it speaks of. requires is the step's record to wait for, if there is one.
+func (p *planner) support(record dns.Record) (requires dns.Record, ok bool) {
+	if record.Type != dns.PTR {
+		return dns.Record{}, true
+	}
+	forward, ok := record.Forward()
+	if !ok {
+		return dns.Record{}, false
+	}
+	s := p.names[forward.Name]
+	if s == nil || slices.ContainsFunc(s.conflicts, func(c Conflict) bool { return c.Type == forward.Type }) {
+		return dns.Record{}, false
+	}
+	set, _ := s.set(forward.Type)
+	wanted := slices.ContainsFunc(set.Records, func(w dns.Wanted) bool { return w.Record.Same(forward) })
+	if !wanted {
+		return dns.Record{}, false // what DNS has may be about to go
+	}
+	if slices.ContainsFunc(s.rows, func(row dns.Row) bool {
+		return row.Record.Same(forward) && row.Zone == set.Zone && !row.Deleting
+	}) {
+		return dns.Record{}, true
+	}
+	maker, ok := s.maker(forward)
+	return maker.Record, ok
+}
+
+// maker returns the step that makes a record.
+func (s *situation) maker(record dns.Record) (Step, bool) {
+	i := slices.IndexFunc(s.steps, func(step Step) bool { return step.Op != Remove && step.Record.Same(record) })
+	if i < 0 {
+		return Step{}, false
+	}
+	return s.steps[i], true
+}

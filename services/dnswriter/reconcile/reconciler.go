@@ -115,7 +115,7 @@ func New(cfg Config) *Reconciler {
 		log:       cfg.Log.With("scope", cfg.Scope),
 		queue:     newQueue(),
 		caughtUp:  make(chan struct{}),
-		index:     newIndex(cfg.View.Last, cfg.Zones, cfg.TTL, cfg.PublicOnly),
+		index:     newIndex(cfg.View.Last, &dns.Placement{Zones: cfg.Zones, TTL: cfg.TTL, PublicOnly: cfg.PublicOnly}),
 		cache:     newCache(),
 		read:      make(map[string]bool),
 		suspect:   make(map[string]bool),

@@ -1,7 +1,6 @@
 package dns_test
 
 import (
-	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -25,9 +24,16 @@ func reservation(hostname, ip string, subnet int64) events.Reservation {
 	return r
 }
 
+// placement puts names into the zones of a setting, as long as nothing is known
+// of the server.
+func placement(t testing.TB, settings ...string) *dns.Placement {
+	t.Helper()
+	return &dns.Placement{Zones: zones(t, settings...), TTL: ttl}
+}
+
 func TestForReservation(t *testing.T) {
 	t.Parallel()
-	z := zones(t, "site.com", "12=lab.site.com", "other.org")
+	p := placement(t, "site.com", "12=lab.site.com", "other.org")
 	const ip = "172.30.19.100"
 	for hostname, test := range map[string]struct {
 		subnet     int64
@@ -40,45 +46,44 @@ func TestForReservation(t *testing.T) {
 		"B.Site.com.":          {12, "b.site.com", "site.com"},
 		"x.y.other.org":        {12, "x.y.other.org", "other.org"},
 	} {
-		got, err := z.ForReservation(reservation(hostname, ip, test.subnet), ttl)
+		got, parked := p.ForReservation(reservation(hostname, ip, test.subnet))
 		want := []dns.Claim{{
 			Record: dns.Record{Name: test.name, Type: dns.A, Value: ip, TTL: ttl},
 			Zone:   test.zone,
 			Host:   events.Key{Source: "us3", HostID: 5},
 			Device: dns.Device{Type: "hw-address", Identifier: "aabbccddeeff"},
 		}}
-		if diff := cmp.Diff(want, got); err != nil || diff != "" {
-			t.Errorf("%s: error %v (-want +got):\n%s", hostname, err, diff)
+		if diff := cmp.Diff(want, got); len(parked) > 0 || diff != "" {
+			t.Errorf("%s: parked %v (-want +got):\n%s", hostname, parked, diff)
 		}
 	}
 }
 
 func TestReservationsThatAskForNothing(t *testing.T) {
 	t.Parallel()
-	z := zones(t, "site.com")
+	p := placement(t, "site.com")
 	for _, r := range []events.Reservation{
 		reservation("", "10.0.0.1", 1),
 		reservation("a", "", 1),
 		reservation("not valid", "", 1),
 		reservation("a", "0.0.0.0", 1),
-		{Source: "us3", HostID: 1, Hostname: "a", IPv6: []netip.Addr{netip.MustParseAddr("2001:db8::1")}},
 	} {
-		if claims, err := z.ForReservation(r, ttl); len(claims) > 0 || err != nil {
-			t.Errorf("%+v: claims %v, error %v", r, claims, err)
+		if claims, parked := p.ForReservation(r); len(claims)+len(parked) > 0 {
+			t.Errorf("%+v: claims %v, parked %v", r, claims, parked)
 		}
 	}
 }
 
 func TestParkedReservations(t *testing.T) {
 	t.Parallel()
-	z := zones(t, "site.com", "lab.site.com")
-	without := zones(t, "12=lab.site.com")
+	z := placement(t, "site.com", "lab.site.com")
+	without := placement(t, "12=lab.site.com")
 	long := strings.Repeat("a", 63)
 	for _, test := range []struct {
-		zones    dns.Zones
-		hostname string
-		ip       string
-		want     dns.Reason
+		placement *dns.Placement
+		hostname  string
+		ip        string
+		want      dns.Reason
 	}{
 		{z, "a b", "10.0.0.1", dns.InvalidName},
 		{z, "x' OR '1'='1", "10.0.0.1", dns.InvalidName},
@@ -94,7 +99,7 @@ func TestParkedReservations(t *testing.T) {
 		{z, "a.evilsite.com", "10.0.0.1", dns.OutsideZones},
 		{without, "a.site.com", "10.0.0.1", dns.OutsideZones},
 		{without, "a", "10.0.0.1", dns.NoZone},
-		{dns.Zones{}, "a", "10.0.0.1", dns.NoZone},
+		{&dns.Placement{}, "a", "10.0.0.1", dns.NoZone},
 		{z, "*", "10.0.0.1", dns.ProtectedName},
 		{z, "*.site.com", "10.0.0.1", dns.ProtectedName},
 		{z, "wpad", "10.0.0.1", dns.ProtectedName},
@@ -106,24 +111,23 @@ func TestParkedReservations(t *testing.T) {
 		{z, "a", "224.0.0.1", dns.UnusableAddress},
 		{z, "a", "255.255.255.255", dns.UnusableAddress},
 	} {
-		claims, err := test.zones.ForReservation(reservation(test.hostname, test.ip, 1), ttl)
-		parked, ok := errors.AsType[*dns.ParkedError](err)
-		if !ok || parked.Reason != test.want || len(claims) > 0 {
-			t.Errorf("%.40q %s: claims %v, error %v; want %s", test.hostname, test.ip, claims, err, test.want)
+		claims, parked := test.placement.ForReservation(reservation(test.hostname, test.ip, 1))
+		if len(parked) != 1 || parked[0].Reason != test.want || len(claims) > 0 {
+			t.Errorf("%.40q %s: claims %v, parked %v; want %s", test.hostname, test.ip, claims, parked, test.want)
 			continue
 		}
-		if parked.Host != (events.Key{Source: "us3", HostID: 5}) || len(err.Error()) > 300 {
-			t.Errorf("%.40q: the error does not name its reservation, or is long: %v", test.hostname, err)
+		if parked[0].Host != (events.Key{Source: "us3", HostID: 5}) || len(parked[0].Error()) > 300 {
+			t.Errorf("%.40q: the error does not name its reservation, or is long: %v", test.hostname, parked[0])
 		}
 	}
 }
 
 func TestZoneTooLongForAName(t *testing.T) {
 	t.Parallel()
-	z := zones(t, strings.Repeat(strings.Repeat("z", 63)+".", 3)+"org")
-	_, err := z.ForReservation(reservation(strings.Repeat("a", 60), "10.0.0.1", 1), ttl)
-	if parked, ok := errors.AsType[*dns.ParkedError](err); !ok || parked.Reason != dns.InvalidName {
-		t.Errorf("error is %v", err)
+	p := placement(t, strings.Repeat(strings.Repeat("z", 63)+".", 3)+"org")
+	_, parked := p.ForReservation(reservation(strings.Repeat("a", 60), "10.0.0.1", 1))
+	if len(parked) != 1 || parked[0].Reason != dns.InvalidName {
+		t.Errorf("parked %v", parked)
 	}
 }
 
@@ -133,12 +137,12 @@ func FuzzForReservation(f *testing.F) {
 	for _, hostname := range []string{"a", "a.site.com", "a.", "*", "x' OR '1'='1", "lab", "wpad.lab.site.com", "\x00", "ä.site.com"} {
 		f.Add(hostname, int64(12))
 	}
-	z := zones(f, "site.com", "12=lab.site.com")
+	p := placement(f, "site.com", "12=lab.site.com")
 	f.Fuzz(func(t *testing.T, hostname string, subnet int64) {
-		claims, err := z.ForReservation(reservation(hostname, "10.0.0.1", subnet), ttl)
-		if err != nil || hostname == "" {
-			if _, ok := errors.AsType[*dns.ParkedError](err); len(claims) > 0 || err != nil && !ok {
-				t.Fatalf("claims %v, error %v", claims, err)
+		claims, parked := p.ForReservation(reservation(hostname, "10.0.0.1", subnet))
+		if len(parked) > 0 || hostname == "" {
+			if len(claims) > 0 || len(parked) > 1 {
+				t.Fatalf("claims %v, parked %v", claims, parked)
 			}
 			return
 		}
@@ -150,7 +154,7 @@ func FuzzForReservation(f *testing.F) {
 		if err != nil || canonical != name || name != dns.CanonicalName(name) {
 			t.Errorf("%q is not canonical: %v", name, err)
 		}
-		if found, ok := z.Of(name); !ok || found != zone || !strings.HasSuffix(name, "."+zone) {
+		if found, ok := p.ZoneOf(name); !ok || found != zone || !strings.HasSuffix(name, "."+zone) {
 			t.Errorf("%q is not in zone %q", name, zone)
 		}
 	})

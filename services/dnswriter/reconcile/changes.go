@@ -71,8 +71,8 @@ type Changes struct {
 	// Skipped are the steps that the policy does not allow, and those that
 	// require one of them. They are sorted as Steps are, and must not be taken.
 	Skipped []Step
-	// Conflicts are sorted by name as Steps are; of one name, those between
-	// reservations come first.
+	// Conflicts are sorted by name and type, as Steps are; of those, one between
+	// reservations comes first.
 	Conflicts []Conflict
 	// Tallies count the records by the state that was found, whatever the policy.
 	Tallies map[dns.Type]Tally
@@ -122,7 +122,7 @@ func (c Changes) MarshalJSON() ([]byte, error) {
 	list := func(steps []Step) []step {
 		all := make([]step, 0, len(steps))
 		for _, s := range steps {
-			entry := step{Op: s.Op, Zone: s.Zone, Name: s.Record.Name, Type: s.Record.Type, Value: s.Record.Value, TTL: s.Record.TTL}
+			entry := step{Hosts: []string{}, Op: s.Op, Zone: s.Zone, Name: s.Record.Name, Type: s.Record.Type, Value: s.Record.Value, TTL: s.Record.TTL}
 			owner := s.Owner
 			switch s.Op {
 			case Update:
@@ -130,7 +130,9 @@ func (c Changes) MarshalJSON() ([]byte, error) {
 			case Remove:
 				owner = *s.Row.Owner
 			}
-			entry.Hosts = hosts(owner)
+			for _, key := range owner.Hosts {
+				entry.Hosts = append(entry.Hosts, host(key))
+			}
 			if r := s.Requires; r != (dns.Record{}) {
 				entry.Requires = map[string]any{"name": r.Name, "type": r.Type, "value": r.Value}
 			}
@@ -162,13 +164,4 @@ func (c Changes) MarshalJSON() ([]byte, error) {
 		Conflicts []conflict                  `json:"conflicts"`
 		Records   map[dns.Type]map[string]int `json:"records"`
 	}{list(c.Steps), list(c.Skipped), conflicts, records})
-}
-
-// hosts writes the rows of a mark as "us3/5".
-func hosts(owner dns.Owner) []string {
-	all := make([]string, len(owner.Hosts))
-	for i, key := range owner.Hosts {
-		all[i] = fmt.Sprintf("%s/%d", key.Source, key.HostID)
-	}
-	return all
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/keastream/keastream/pkg/events"
 	"github.com/keastream/keastream/services/dnswriter/dns"
 )
 
@@ -33,6 +34,13 @@ func (s State) String() string {
 
 // Tally counts records by State.
 type Tally [states]int
+
+func (t Tally) plus(o Tally) Tally {
+	for state, n := range o {
+		t[state] += n
+	}
+	return t
+}
 
 // Kind is why a name is in conflict. There are few of them, so they may be
 // labels of metrics.
@@ -79,45 +87,51 @@ func (c Conflict) String() string {
 const listed = 8
 
 // cut keeps the first few of a list.
-func cut(list []string) []string {
-	if len(list) <= listed {
-		return list
+func cut(list []string) []string { return few(list, func(text string) string { return text }) }
+
+// few says the first few of a list in words.
+func few[T any](list []T, say func(T) string) []string {
+	var said []string
+	for i, item := range list {
+		if i == listed {
+			return append(said, fmt.Sprintf("and %d more", len(list)-listed))
+		}
+		said = append(said, say(item))
 	}
-	return append(list[:listed:listed], fmt.Sprintf("and %d more", len(list)-listed))
+	return said
 }
 
 func rowsConflict(kind Kind, set dns.Set, rows []dns.Row) Conflict {
 	c := Conflict{Kind: kind, Name: set.Name, Type: set.Type}
-	for _, w := range set.Records {
-		c.Wanted = append(c.Wanted, fmt.Sprintf("%s (%s)", w.Value, strings.Join(cut(hosts(w.Owner)), " ")))
-	}
-	c.Wanted = cut(c.Wanted)
+	c.Wanted = few(set.Records, func(w dns.Wanted) string {
+		return fmt.Sprintf("%s (%s)", w.Value, strings.Join(few(w.Owner.Hosts, host), " "))
+	})
 	c.present(rows)
 	return c
 }
 
 func claimsConflict(conflict dns.Conflict, rows []dns.Row) Conflict {
 	c := Conflict{Kind: Claimants, Name: conflict.Name, Type: conflict.Type}
-	for _, claim := range conflict.Claims {
-		c.Wanted = append(c.Wanted, fmt.Sprintf("%s (%s/%d, %s %.64s)",
-			claim.Record.Value, claim.Host.Source, claim.Host.HostID, claim.Device.Type, claim.Device.Identifier))
-	}
-	c.Wanted = cut(c.Wanted)
-	c.present(sortRows(rows, func(row dns.Row) bool { return row.Type == conflict.Type && !row.Deleting }))
+	c.Wanted = few(conflict.Claims, func(claim dns.Claim) string {
+		return fmt.Sprintf("%s (%s, %s %.64s)", claim.Record.Value, host(claim.Host), claim.Device.Type, claim.Device.Identifier)
+	})
+	c.present(rows)
 	return c
 }
 
 func (c *Conflict) present(rows []dns.Row) {
-	for _, row := range rows {
+	c.Present = few(rows, func(row dns.Row) string {
 		whose := "foreign"
-		if row.Owner != nil {
+		if ours(row) {
 			whose = "ours"
 		}
 		text := fmt.Sprintf("%.255s (%s)", row.Value, whose)
 		if row.Type != c.Type {
 			text = string(row.Type) + " " + text
 		}
-		c.Present = append(c.Present, text)
-	}
-	c.Present = cut(c.Present)
+		return text
+	})
 }
+
+// host names a reservation, as "us3/5".
+func host(key events.Key) string { return fmt.Sprintf("%s/%d", key.Source, key.HostID) }

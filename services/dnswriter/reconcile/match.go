@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/keastream/keastream/services/dnswriter/dns"
@@ -12,9 +11,9 @@ type matching struct {
 	held      int          // wanted and there, as ours
 	agreed    int          // wanted and there, as somebody else's
 	wrong     []correction // of those held, the ones to be corrected
-	missing   []dns.Wanted
-	surplus   []dns.Row // ours, but not needed
-	strangers int       // foreign rows with a value that is not wanted
+	missing   []int        // places in the set
+	surplus   []dns.Row    // ours, but not needed
+	strangers int          // foreign rows with a value that is not wanted
 }
 
 // correction turns a row of ours into what is wanted.
@@ -36,48 +35,47 @@ func (c correction) mend(zone string) Step {
 	return s
 }
 
+// match goes through the set and the rows side by side: all are ordered by value.
 func match(set dns.Set, owned, foreign []dns.Row) (m matching) {
 	var doubles []dns.Row
-	used := make([]bool, len(owned))
-	for _, w := range set.Records {
-		var same []int
-		for i, row := range owned {
-			if row.Record.Same(w.Record) {
-				used[i] = true
-				same = append(same, i)
-			}
-		}
+	for at, w := range set.Records {
+		var mine, theirs, others []dns.Row
+		others, mine, owned = cutAt(owned, w.Value)
+		m.surplus = append(m.surplus, others...)
+		others, theirs, foreign = cutAt(foreign, w.Value)
+		m.strangers += len(others)
 		switch {
-		case len(same) > 0:
+		case len(mine) > 0:
 			m.held++
 			// Of several rows for one value, a right one stays.
-			keep := max(0, slices.IndexFunc(same, func(i int) bool { return right(w, owned[i]) }))
-			if row := owned[same[keep]]; !right(w, row) {
-				m.wrong = append(m.wrong, correction{w, row})
+			keep := max(0, slices.IndexFunc(mine, func(row dns.Row) bool { return right(w, row) }))
+			if !right(w, mine[keep]) {
+				m.wrong = append(m.wrong, correction{w, mine[keep]})
 			}
-			for at, i := range same {
-				if at != keep {
-					doubles = append(doubles, owned[i])
-				}
-			}
-		case slices.ContainsFunc(foreign, func(row dns.Row) bool { return row.Record.Same(w.Record) }):
+			doubles = append(append(doubles, mine[:keep]...), mine[keep+1:]...)
+		case len(theirs) > 0:
 			m.agreed++
 		default:
-			m.missing = append(m.missing, w)
+			m.missing = append(m.missing, at)
 		}
 	}
-	for i, row := range owned {
-		if !used[i] {
-			m.surplus = append(m.surplus, row)
-		}
-	}
-	m.surplus = append(m.surplus, doubles...)
-	for _, row := range foreign {
-		if !slices.ContainsFunc(set.Records, func(w dns.Wanted) bool { return w.Record.Same(row.Record) }) {
-			m.strangers++
-		}
-	}
+	m.surplus = slices.Concat(m.surplus, owned, doubles)
+	m.strangers += len(foreign)
 	return m
+}
+
+// cutAt parts rows that are ordered by value.
+func cutAt(rows []dns.Row, value string) (before, equal, after []dns.Row) {
+	n := 0
+	for n < len(rows) && rows[n].Value < value {
+		n++
+	}
+	before, rows = rows[:n], rows[n:]
+	n = 0
+	for n < len(rows) && rows[n].Value == value {
+		n++
+	}
+	return before, rows[:n], rows[n:]
 }
 
 // right tells whether a row of ours with the wanted value is as it should be.
@@ -87,21 +85,6 @@ func right(w dns.Wanted, row dns.Row) bool {
 	}
 	named := row.Owner.Sources()
 	return !slices.ContainsFunc(w.Owner.Sources(), func(source string) bool { return !slices.Contains(named, source) })
-}
-
-// sortRows returns the rows that are wanted here in an order that depends on
-// nothing but the rows.
-func sortRows(rows []dns.Row, here func(dns.Row) bool) []dns.Row {
-	var sorted []dns.Row
-	for _, row := range rows {
-		if here(row) {
-			sorted = append(sorted, row)
-		}
-	}
-	slices.SortFunc(sorted, func(a, b dns.Row) int {
-		return cmp.Or(a.Record.Compare(b.Record), cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.ID, b.ID))
-	})
-	return sorted
 }
 
 // ours tells whether a row has our mark.

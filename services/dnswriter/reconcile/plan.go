@@ -96,18 +96,6 @@ type planner struct {
 	sorted []*situation // forward names first, so that reverse ones can build on their plans
 }
 
-// situation is all that concerns one name, and what was planned for it.
-type situation struct {
-	name    string
-	sets    []dns.Set // one of a type
-	claimed []dns.Conflict
-	rows    []dns.Row
-
-	steps     []Step // by the policy Sync
-	conflicts []Conflict
-	tallies   [len(managedTypes)]Tally
-}
-
 // managedTypes are the types that are written, in the order of their steps. Rows
 // of others are left alone, even with our mark: another version may care for
 // them.
@@ -116,32 +104,97 @@ var managedTypes = [...]dns.Type{dns.A, dns.AAAA, dns.PTR}
 // managed tells whether rows of the type are written by this version.
 func managed(t dns.Type) bool { return slices.Contains(managedTypes[:], t) }
 
+// situation is all that concerns one name.
+type situation struct {
+	name    string
+	rows    []dns.Row // sorted by record
+	aliases []dns.Row // those of type CNAME that are there to stay
+	types   []planned // sorted, of those types that are wanted or there
+}
+
+// planned is what is wanted of a name and type, and what was planned for it.
+type planned struct {
+	rtype   dns.Type
+	set     dns.Set // of what is in conflict, the part that stays
+	claimed *dns.Conflict
+
+	fates     []fate // of the records of the set
+	steps     []Step // by the policy Sync
+	conflicts []Conflict
+	tally     Tally
+}
+
+// fate is what becomes of a record that is wanted.
+type fate uint8
+
+const (
+	unmade  fate = iota
+	present      // DNS has it, from whomever
+	created      // a step creates it
+	updated      // a step makes it of another one
+)
+
+// op is the step that makes the record; of one that is not made, none.
+func (f fate) op() Op { return [...]Op{created: Create, updated: Update}[f] }
+
 func newPlanner(want Want, rows []dns.Row) *planner {
 	p := &planner{names: make(map[string]*situation)}
-	at := func(name string) *situation {
-		s := p.names[name]
-		if s == nil {
-			s = &situation{name: name}
-			p.names[name] = s
-			p.sorted = append(p.sorted, s)
+	sorted := slices.SortedFunc(slices.Values(rows), func(a, b dns.Row) int {
+		return cmp.Or(a.Record.Compare(b.Record), cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.ID, b.ID))
+	})
+	for len(sorted) > 0 {
+		s := p.at(sorted[0].Name)
+		n := slices.IndexFunc(sorted, func(row dns.Row) bool { return row.Name != s.name })
+		if n < 0 {
+			n = len(sorted)
 		}
-		return s
-	}
-	for _, row := range rows {
-		s := at(row.Name)
-		s.rows = append(s.rows, row)
+		s.rows, sorted = sorted[:n:n], sorted[n:]
+		s.aliases = s.find(dns.CNAME, func(dns.Row) bool { return true })
+		for _, row := range s.rows {
+			if managed(row.Type) {
+				s.of(row.Type)
+			}
+		}
 	}
 	for _, set := range want.Sets {
-		s := at(set.Name)
-		s.sets = append(s.sets, set)
+		if managed(set.Type) {
+			p.at(set.Name).of(set.Type).set = set
+		}
 	}
-	for _, conflict := range want.Conflicts {
-		s := at(conflict.Name)
-		s.sets = append(s.sets, conflict.Keep(s.has))
-		s.claimed = append(s.claimed, conflict)
+	for i, conflict := range want.Conflicts {
+		if managed(conflict.Type) {
+			s := p.at(conflict.Name)
+			t := s.of(conflict.Type)
+			t.set, t.claimed = conflict.Keep(s.has), &want.Conflicts[i]
+		}
 	}
 	slices.SortFunc(p.sorted, func(a, b *situation) int { return compareNames(a.name, b.name) })
 	return p
+}
+
+func (p *planner) at(name string) *situation {
+	s := p.names[name]
+	if s == nil {
+		s = &situation{name: name}
+		p.names[name] = s
+		p.sorted = append(p.sorted, s)
+	}
+	return s
+}
+
+// search returns where a type stands in s.types, or would.
+func (s *situation) search(rtype dns.Type) (at int, found bool) {
+	return slices.BinarySearchFunc(s.types, rtype, func(t planned, rtype dns.Type) int { return cmp.Compare(t.rtype, rtype) })
+}
+
+// of returns what is wanted of a type, which s has from now on. It is valid until
+// another type is added.
+func (s *situation) of(rtype dns.Type) *planned {
+	at, found := s.search(rtype)
+	if !found {
+		s.types = slices.Insert(s.types, at, planned{rtype: rtype})
+	}
+	return &s.types[at]
 }
 
 // compareNames orders forward names before reverse ones.
@@ -157,146 +210,154 @@ func compareNames(a, b string) int {
 
 func (p *planner) planAll() {
 	for _, s := range p.sorted {
-		p.plan(s)
+		for i := range s.types {
+			p.plan(s, &s.types[i])
+		}
 	}
 }
 
 // report adds what was planned for a name, sorted out by the policy.
 func (p *planner) report(c *Changes, s *situation, policy Policy) {
-	for _, step := range s.steps {
-		if p.allowed(step, policy) {
-			c.Steps = append(c.Steps, step)
-		} else {
-			c.Skipped = append(c.Skipped, step)
+	for i := range s.types {
+		t := &s.types[i]
+		for _, step := range t.steps {
+			if p.allowed(step, policy) {
+				c.Steps = append(c.Steps, step)
+			} else {
+				c.Skipped = append(c.Skipped, step)
+			}
 		}
-	}
-	c.Conflicts = append(c.Conflicts, s.conflicts...)
-	for i, found := range s.tallies {
-		if found == (Tally{}) {
-			continue
+		c.Conflicts = append(c.Conflicts, t.conflicts...)
+		if t.tally != (Tally{}) {
+			c.Tallies[t.rtype] = c.Tallies[t.rtype].plus(t.tally)
 		}
-		tally := c.Tallies[managedTypes[i]]
-		for state, n := range found {
-			tally[state] += n
-		}
-		c.Tallies[managedTypes[i]] = tally
 	}
 }
 
 // allowed tells whether the policy allows a step and the one that it requires.
 func (p *planner) allowed(step Step, policy Policy) bool {
-	if !policy.allows(step.Op) {
-		return false
-	}
 	if step.Requires == (dns.Record{}) {
-		return true
+		return policy.allows(step.Op)
 	}
-	maker, ok := p.names[step.Requires.Name].maker(step.Requires)
-	return ok && policy.allows(maker.Op)
+	_, fate := p.fate(step.Requires)
+	return policy.allows(step.Op) && policy.allows(fate.op())
+}
+
+// fate returns what becomes of an A or AAAA record, whatever its TTL, and the
+// record as it is wanted. It is unmade too if nobody wants it, since what DNS has
+// may be about to go, and if its name and type are in conflict.
+func (p *planner) fate(record dns.Record) (dns.Record, fate) {
+	s := p.names[record.Name]
+	if s == nil || dns.IsReverse(record.Name) { // what leads to a reverse name is no device's
+		return dns.Record{}, unmade
+	}
+	at, found := s.search(record.Type)
+	if !found || len(s.types[at].conflicts) > 0 {
+		return dns.Record{}, unmade
+	}
+	t := s.types[at]
+	at, found = slices.BinarySearchFunc(t.set.Records, record.Value, func(w dns.Wanted, value string) int {
+		return cmp.Compare(w.Value, value)
+	})
+	if !found {
+		return dns.Record{}, unmade
+	}
+	return t.set.Records[at].Record, t.fates[at]
 }
 
 // has tells whether DNS has the record, whoever made it.
 func (s *situation) has(record dns.Record) bool {
-	return slices.ContainsFunc(s.rows, func(row dns.Row) bool { return !row.Deleting && row.Record.Same(record) })
-}
-
-// set returns what is wanted of a type.
-func (s *situation) set(rtype dns.Type) (dns.Set, bool) {
-	i := slices.IndexFunc(s.sets, func(set dns.Set) bool { return set.Type == rtype })
-	if i < 0 {
-		return dns.Set{}, false
-	}
-	return s.sets[i], true
-}
-
-// aliases returns the CNAME rows of the name in the zone.
-func (s *situation) aliases(zone string) []dns.Row {
-	return sortRows(s.rows, func(row dns.Row) bool {
-		return row.Type == dns.CNAME && !row.Deleting && row.Zone == zone
-	})
-}
-
-func (p *planner) plan(s *situation) {
-	slices.SortFunc(s.claimed, func(a, b dns.Conflict) int { return cmp.Compare(a.Type, b.Type) })
-	for _, conflict := range s.claimed {
-		s.conflicts = append(s.conflicts, claimsConflict(conflict, s.rows))
-	}
-	for i, rtype := range managedTypes {
-		set, _ := s.set(rtype)
-		tally := &s.tallies[i]
-		for _, conflict := range s.claimed {
-			if conflict.Type == rtype {
-				tally[Missing] += len(conflict.Records) - len(set.Records)
-			}
+	record.TTL = 0
+	at, _ := slices.BinarySearchFunc(s.rows, record, func(row dns.Row, r dns.Record) int { return row.Record.Compare(r) })
+	for _, row := range s.rows[at:] {
+		if !row.Record.Same(record) {
+			return false
 		}
-		if aliases := s.aliases(set.Zone); len(aliases) > 0 {
-			// Something else has the name (RFC 1034, 3.6.2); adding to it would
-			// break it, and our rows at it are not seen by anybody.
-			if len(set.Records) > 0 {
-				s.conflicts = append(s.conflicts, rowsConflict(Alias, set, aliases))
-				tally[Missing] += len(set.Records)
-			}
-			continue
+		if !row.Deleting {
+			return true
 		}
-		p.planSet(s, rtype, set, tally)
 	}
+	return false
 }
 
-// planSet plans one name and type. The set is empty if nothing is wanted.
-func (p *planner) planSet(s *situation, rtype dns.Type, set dns.Set, tally *Tally) {
-	here := sortRows(s.rows, func(row dns.Row) bool { return row.Type == rtype && !row.Deleting })
-	if len(here) == 0 && len(set.Records) == 0 {
+// find returns the rows of a type that are there to stay.
+func (s *situation) find(rtype dns.Type, which func(dns.Row) bool) []dns.Row {
+	var found []dns.Row
+	for _, row := range s.rows {
+		if row.Type == rtype && !row.Deleting && which(row) {
+			found = append(found, row)
+		}
+	}
+	return found
+}
+
+// aliased tells whether the name has a CNAME in the zone. Then something else
+// has the name (RFC 1034, 3.6.2): adding to it would break it, and our rows at it
+// are not seen by anybody.
+func (s *situation) aliased(zone string) bool {
+	return slices.ContainsFunc(s.aliases, func(row dns.Row) bool { return row.Zone == zone })
+}
+
+// plan plans one name and type.
+func (p *planner) plan(s *situation, t *planned) {
+	t.fates = make([]fate, len(t.set.Records))
+	if t.claimed != nil {
+		t.conflicts = append(t.conflicts, claimsConflict(*t.claimed, s.find(t.rtype, func(dns.Row) bool { return true })))
+		t.tally[Missing] += len(t.claimed.Records) - len(t.set.Records)
+	}
+	zone := t.set.Zone // "" if nothing is wanted
+	if s.aliased(zone) {
+		if len(t.set.Records) > 0 {
+			t.conflicts = append(t.conflicts, rowsConflict(Alias, t.set, s.aliases))
+			t.tally[Missing] += len(t.set.Records)
+		}
 		return
 	}
-	var owned, foreign, elsewhere []dns.Row
-	for _, row := range here {
-		switch inZone := row.Zone == set.Zone; {
-		case row.Owner != nil && inZone:
-			owned = append(owned, row)
-		case row.Owner != nil && len(s.aliases(row.Zone)) == 0:
-			elsewhere = append(elsewhere, row)
-		case row.Owner == nil && inZone:
-			foreign = append(foreign, row)
-		}
+	owned := s.find(t.rtype, func(row dns.Row) bool { return row.Zone == zone && ours(row) })
+	foreign := s.find(t.rtype, func(row dns.Row) bool { return row.Zone == zone && !ours(row) })
+	elsewhere := s.find(t.rtype, func(row dns.Row) bool { return row.Zone != zone && ours(row) && !s.aliased(row.Zone) })
+	m := match(t.set, owned, foreign)
+	t.tally[InSync] += m.held - len(m.wrong)
+	t.tally[ForeignRow] += m.agreed
+	for at := range t.fates {
+		t.fates[at] = present
 	}
-	m := match(set, owned, foreign)
-	var creates, updates, removes []Step
+	var creates, updates []Step
 	for _, pair := range m.wrong {
-		updates = append(updates, pair.mend(set.Zone))
+		updates = append(updates, pair.mend(zone))
 	}
-	if len(foreign) > 0 {
-		if len(m.missing) > 0 || m.held > 0 && m.strangers > 0 {
-			s.conflicts = append(s.conflicts, rowsConflict(Foreign, set, foreign))
+	if len(foreign) > 0 && (len(m.missing) > 0 || m.held > 0 && m.strangers > 0) {
+		t.conflicts = append(t.conflicts, rowsConflict(Foreign, t.set, foreign))
+	}
+	exclusive := s.vacant(t.rtype, zone)
+	for _, at := range m.missing {
+		w := t.set.Records[at]
+		requires, ok := p.support(w.Record)
+		switch {
+		case len(foreign) > 0 || !ok:
+			t.fates[at] = unmade
+			t.tally[Missing]++
+		case len(m.surplus) > 0:
+			t.fates[at] = updated
+			step := correction{w, m.surplus[0]}.update(zone)
+			step.Requires = requires
+			updates = append(updates, step)
+			m.surplus = m.surplus[1:]
+		default:
+			t.fates[at] = created
+			t.tally[Missing]++
+			creates = append(creates, Step{
+				Op: Create, Zone: zone, Record: w.Record, Owner: w.Owner, Exclusive: exclusive, Requires: requires,
+			})
+			exclusive = false
 		}
-	} else {
-		exclusive := s.vacant(rtype, set.Zone)
-		for _, w := range m.missing {
-			requires, ok := p.support(w.Record)
-			switch {
-			case !ok: // it is not made
-			case len(m.surplus) > 0:
-				step := correction{w, m.surplus[0]}.update(set.Zone)
-				step.Requires = requires
-				updates = append(updates, step)
-				m.surplus = m.surplus[1:]
-			default:
-				creates = append(creates, Step{
-					Op: Create, Zone: set.Zone, Record: w.Record, Owner: w.Owner, Exclusive: exclusive, Requires: requires,
-				})
-				exclusive = false
-			}
-		}
 	}
-	for _, row := range append(m.surplus, elsewhere...) {
-		removes = append(removes, Step{Op: Remove, Zone: row.Zone, Record: row.Record, Row: row})
+	t.tally[Wrong] += len(updates)
+	t.steps = append(creates, updates...)
+	for _, row := range slices.Concat(m.surplus, elsewhere) {
+		t.tally[Orphan]++
+		t.steps = append(t.steps, Step{Op: Remove, Zone: row.Zone, Record: row.Record, Row: row})
 	}
-	s.steps = slices.Concat(s.steps, creates, updates, removes)
-
-	tally[InSync] += m.held - len(m.wrong)
-	tally[ForeignRow] += m.agreed
-	tally[Wrong] += len(updates)
-	tally[Missing] += len(m.missing) - (len(updates) - len(m.wrong))
-	tally[Orphan] += len(removes)
 }
 
 // vacant tells whether a record can be created on the condition that it is the
@@ -304,12 +365,12 @@ func (p *planner) planSet(s *situation, rtype dns.Type, set dns.Set, tally *Tall
 // until it is gone.
 func (s *situation) vacant(rtype dns.Type, zone string) bool {
 	return !slices.ContainsFunc(s.rows, func(row dns.Row) bool {
-		return row.Type == rtype && (row.Owner != nil || row.Zone == zone)
+		return row.Type == rtype && (ours(row) || row.Zone == zone)
 	})
 }
 
 // support tells whether a record may be made: a PTR record needs the record that
-// it speaks of. requires is the step's record to wait for, if there is one.
+// it speaks of. requires is what to wait for, if that is not there yet.
 func (p *planner) support(record dns.Record) (requires dns.Record, ok bool) {
 	if record.Type != dns.PTR {
 		return dns.Record{}, true
@@ -318,29 +379,9 @@ func (p *planner) support(record dns.Record) (requires dns.Record, ok bool) {
 	if !ok {
 		return dns.Record{}, false
 	}
-	s := p.names[forward.Name]
-	if s == nil || slices.ContainsFunc(s.conflicts, func(c Conflict) bool { return c.Type == forward.Type }) {
-		return dns.Record{}, false
+	wanted, fate := p.fate(forward)
+	if fate == unmade || fate == present {
+		return dns.Record{}, fate == present
 	}
-	set, _ := s.set(forward.Type)
-	wanted := slices.ContainsFunc(set.Records, func(w dns.Wanted) bool { return w.Record.Same(forward) })
-	if !wanted {
-		return dns.Record{}, false // what DNS has may be about to go
-	}
-	if slices.ContainsFunc(s.rows, func(row dns.Row) bool {
-		return row.Record.Same(forward) && row.Zone == set.Zone && !row.Deleting
-	}) {
-		return dns.Record{}, true
-	}
-	maker, ok := s.maker(forward)
-	return maker.Record, ok
-}
-
-// maker returns the step that makes a record.
-func (s *situation) maker(record dns.Record) (Step, bool) {
-	i := slices.IndexFunc(s.steps, func(step Step) bool { return step.Op != Remove && step.Record.Same(record) })
-	if i < 0 {
-		return Step{}, false
-	}
-	return s.steps[i], true
+	return wanted, true
 }

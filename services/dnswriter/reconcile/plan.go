@@ -13,22 +13,17 @@ type Want struct {
 	Conflicts []dns.Conflict
 }
 
-// Targets returns the names that the PTR records in w lead to, ascending and
-// distinct: a plan needs what is wanted of these and their rows as well.
+// Targets returns the names that PTR records may be made for, ascending and
+// distinct: a plan needs what is wanted of these and their rows as well. Those of
+// a conflict are not among them, since of it nothing is made.
 func (w Want) Targets() []string {
 	var names []string
-	add := func(set dns.Set) {
+	for _, set := range w.Sets {
 		if set.Type == dns.PTR {
 			for _, record := range set.Records {
 				names = append(names, record.Value)
 			}
 		}
-	}
-	for _, set := range w.Sets {
-		add(set)
-	}
-	for _, conflict := range w.Conflicts {
-		add(conflict.Set)
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
@@ -45,10 +40,11 @@ func (w Want) Targets() []string {
 //
 // For each name and type:
 //
-//   - Rows without our mark are never touched, and where a name has a CNAME it is
-//     left alone altogether, whatever the type. If foreign rows hold every value
-//     that is wanted, nothing is left to do; if not, that is a conflict, and
-//     nothing is added.
+//   - Rows without our mark are never touched. If they hold every value that is
+//     wanted, nothing is left to do; if not, that is a conflict, and nothing is
+//     added.
+//   - A name that has a CNAME in a zone is left alone there, whatever the type. If
+//     it is the zone that a wanted record belongs into, that is a conflict.
 //   - A row of ours with a value that nobody wants becomes the row of a wanted
 //     value that is missing; what is still missing is created; rows of ours
 //     that are left over are removed.
@@ -71,6 +67,9 @@ func Plan(want Want, rows []dns.Row, policy Policy) Changes {
 	p := newPlanner(want, rows)
 	p.planAll()
 	c := Changes{Tallies: make(map[dns.Type]Tally)}
+	if policy != Observe {
+		c.Steps = slices.Grow(c.Steps, p.steps()) // a step is large, and there may be very many
+	}
 	for _, s := range p.sorted {
 		p.report(&c, s, policy)
 	}
@@ -165,7 +164,7 @@ func newPlanner(want Want, rows []dns.Row) *planner {
 		if managed(conflict.Type) {
 			s := p.at(conflict.Name)
 			t := s.of(conflict.Type)
-			t.set, t.claimed = conflict.Keep(s.has), &want.Conflicts[i]
+			t.set, t.claimed = conflict.Keep(func(r dns.Record) bool { return s.has(conflict.Zone, r) }), &want.Conflicts[i]
 		}
 	}
 	slices.SortFunc(p.sorted, func(a, b *situation) int { return compareNames(a.name, b.name) })
@@ -214,6 +213,15 @@ func (p *planner) planAll() {
 			p.plan(s, &s.types[i])
 		}
 	}
+}
+
+func (p *planner) steps() (n int) {
+	for _, s := range p.sorted {
+		for i := range s.types {
+			n += len(s.types[i].steps)
+		}
+	}
+	return n
 }
 
 // report adds what was planned for a name, sorted out by the policy.
@@ -265,15 +273,15 @@ func (p *planner) fate(record dns.Record) (dns.Record, fate) {
 	return t.set.Records[at].Record, t.fates[at]
 }
 
-// has tells whether DNS has the record, whoever made it.
-func (s *situation) has(record dns.Record) bool {
+// has tells whether DNS has the record in the zone, whoever made it.
+func (s *situation) has(zone string, record dns.Record) bool {
 	record.TTL = 0
 	at, _ := slices.BinarySearchFunc(s.rows, record, func(row dns.Row, r dns.Record) int { return row.Record.Compare(r) })
 	for _, row := range s.rows[at:] {
 		if !row.Record.Same(record) {
 			return false
 		}
-		if !row.Deleting {
+		if row.Zone == zone && !row.Deleting {
 			return true
 		}
 	}

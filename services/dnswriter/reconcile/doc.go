@@ -4,7 +4,9 @@
 // # How it is put together
 //
 //   - [Plan] is pure: what is wanted and what DNS has go in, steps and conflicts
-//     come out, sorted. Everything that writes goes through it.
+//     come out, sorted. Everything that writes goes through it. A reverse name is
+//     planned together with the names that its PTR records lead to, and what a
+//     [Policy] forbids is kept apart from the steps that may be taken.
 //   - index knows which reservations speak of which name, cache knows the rows
 //     of the zones. Both are in memory only and are built anew at each start.
 //   - queue hands names to the workers. A name is the unit of work, and it is a

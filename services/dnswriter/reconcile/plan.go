@@ -316,7 +316,8 @@ func (p *planner) plan(s *situation, t *planned) {
 	zone := t.set.Zone // "" if nothing is wanted
 	if s.aliased(zone) {
 		if len(t.set.Records) > 0 {
-			t.conflicts = append(t.conflicts, rowsConflict(Alias, t.set, s.aliases))
+			here := s.find(dns.CNAME, func(row dns.Row) bool { return row.Zone == zone })
+			t.conflicts = append(t.conflicts, rowsConflict(Alias, t.set, here))
 			t.tally[Missing] += len(t.set.Records)
 		}
 		return

@@ -91,22 +91,25 @@ func (r *run) clear(set dns.Set) bool {
 // added to what is contested, a record that is wanted stays, a name that is wanted
 // goes on to have an answer, and a PTR record comes after what it speaks of.
 func (r *run) take(step reconcile.Step) {
-	if required := step.Requires; required != (dns.Record{}) {
-		if slices.ContainsFunc(r.rows, func(row stored) bool { return row.Same(required) && row.Zone == zoneOf(r.s, required) && !row.Deleting }) {
-			r.t.Fatalf("%s: waits for what was there from the start", step)
-		}
-	}
 	adds := step.Op == reconcile.Create || step.Op == reconcile.Update && step.Row.Value != step.Record.Value
 	if adds && r.contested[spot(step.Record.Name, step.Record.Type)] {
 		r.t.Fatalf("%s: the name is contested", step)
 	}
 	if forward, ok := step.Record.Forward(); ok && adds {
+		there := slices.ContainsFunc(r.rows, func(row stored) bool {
+			return row.Same(forward) && row.Zone == zoneOf(r.s, forward) && !row.Deleting
+		})
+		if there != (step.Requires == dns.Record{}) || !there && !step.Requires.Same(forward) {
+			r.t.Fatalf("%s: requires %q, and what it leads to was there from the start: %t", step, step.Requires, there)
+		}
 		if !r.s.answers(forward) || r.s.alias(zoneOf(r.s, forward), forward.Name) {
 			r.t.Fatalf("%s: the name does not have the address", step)
 		}
 		if r.contested[spot(forward.Name, forward.Type)] {
 			r.t.Fatalf("%s: the name that it leads to is contested", step)
 		}
+	} else if step.Requires != (dns.Record{}) {
+		r.t.Fatalf("%s: requires %q for nothing", step, step.Requires)
 	}
 	r.s.apply(step)
 	if diff := cmp.Diff(r.untouchable, r.s.untouchable()); diff != "" {

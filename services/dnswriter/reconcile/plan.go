@@ -106,6 +106,7 @@ func managed(t dns.Type) bool { return slices.Contains(managedTypes[:], t) }
 // situation is all that concerns one name.
 type situation struct {
 	name    string
+	reverse bool
 	rows    []dns.Row // sorted by record
 	aliases []dns.Row // those of type CNAME that are there to stay
 	types   []planned // sorted, of those types that are wanted or there
@@ -167,14 +168,22 @@ func newPlanner(want Want, rows []dns.Row) *planner {
 			t.set, t.claimed = conflict.Keep(func(r dns.Record) bool { return s.has(conflict.Zone, r) }), &want.Conflicts[i]
 		}
 	}
-	slices.SortFunc(p.sorted, func(a, b *situation) int { return compareNames(a.name, b.name) })
+	slices.SortFunc(p.sorted, func(a, b *situation) int {
+		switch {
+		case a.reverse == b.reverse:
+			return cmp.Compare(a.name, b.name)
+		case a.reverse:
+			return 1
+		}
+		return -1
+	})
 	return p
 }
 
 func (p *planner) at(name string) *situation {
 	s := p.names[name]
 	if s == nil {
-		s = &situation{name: name}
+		s = &situation{name: name, reverse: dns.IsReverse(name)}
 		p.names[name] = s
 		p.sorted = append(p.sorted, s)
 	}
@@ -194,17 +203,6 @@ func (s *situation) of(rtype dns.Type) *planned {
 		s.types = slices.Insert(s.types, at, planned{rtype: rtype})
 	}
 	return &s.types[at]
-}
-
-// compareNames orders forward names before reverse ones.
-func compareNames(a, b string) int {
-	switch reverse := dns.IsReverse(a); {
-	case reverse == dns.IsReverse(b):
-		return cmp.Compare(a, b)
-	case reverse:
-		return 1
-	}
-	return -1
 }
 
 func (p *planner) planAll() {
@@ -256,7 +254,7 @@ func (p *planner) allowed(step Step, policy Policy) bool {
 // may be about to go, and if its name and type are in conflict.
 func (p *planner) fate(record dns.Record) (dns.Record, fate) {
 	s := p.names[record.Name]
-	if s == nil || dns.IsReverse(record.Name) { // what leads to a reverse name is no device's
+	if s == nil || s.reverse { // what leads to a reverse name is no device's
 		return dns.Record{}, unmade
 	}
 	at, found := s.search(record.Type)

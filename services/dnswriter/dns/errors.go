@@ -1,6 +1,9 @@
 package dns
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // What a DNS server, or the client of one, says of a call that did not end
 // well. They are here because the callers and the clients know nothing of one
@@ -29,3 +32,17 @@ var (
 	// ErrUnauthorised: the server does not accept user and password.
 	ErrUnauthorised = errors.New("user and password are not accepted")
 )
+
+// RetryAfter returns how long the one who made the error wants to be left alone,
+// a server or its client: what the method Wait of an error in the tree of err
+// says. It is 0 if none has one.
+func RetryAfter(err error) time.Duration {
+	waits, ok := errors.AsType[interface {
+		error
+		Wait() time.Duration
+	}](err)
+	if !ok {
+		return 0
+	}
+	return waits.Wait()
+}

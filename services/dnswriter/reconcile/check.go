@@ -3,30 +3,42 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/keastream/keastream/services/dnswriter/dns"
 )
 
-// checks checks all zones at the start and every Config.Sweep, until ctx ends.
-// Zones that could not be read are tried again sooner, alone.
+// checks checks everything at the start and every Config.Sweep, until ctx ends.
+// What could not be read is tried again sooner, alone.
 func (r *Reconciler) checks(ctx context.Context) {
 	for ctx.Err() == nil {
 		due := time.Now().Add(r.cfg.Sweep)
-		zones := r.cfg.Zones.All()
+		areas := r.areas()
 		r.announce(ctx)
 		for attempt := 1; ; attempt++ {
-			zones = r.check(ctx, zones)
-			if len(zones) == 0 || !time.Now().Before(due) {
+			areas = r.check(ctx, areas)
+			if len(areas) == 0 || !time.Now().Before(due) {
 				break
 			}
-			if !sleep(ctx, min(pause(attempt, firstPause, unservedPause), time.Until(due))) {
+			if !sleep(ctx, min(r.readPause(attempt), time.Until(due))) {
 				return
 			}
 		}
 		sleep(ctx, time.Until(due))
 	}
+}
+
+// readPause is the time before what could not be read is tried again.
+func (r *Reconciler) readPause(attempt int) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	wait := pause(attempt, firstPause, unservedPause)
+	for _, err := range r.unread {
+		wait = max(wait, wished(err))
+	}
+	return wait
 }
 
 // sleep returns false if ctx ended before d was over.
@@ -48,46 +60,49 @@ func (r *Reconciler) announce(ctx context.Context) {
 	r.log.InfoContext(ctx, "Starting DNS consistency check for existing reservations", "zones", r.cfg.Zones.All())
 }
 
-// check compares everything that is wanted in the zones with everything that is
-// there, has the workers make it equal, and returns the zones that could not be
-// read. Of these nothing is planned: what was not read is not absent.
+// check compares everything that is wanted in some areas with everything that is
+// there, has the workers make it equal, and returns the areas that could not be
+// read. Of these nothing is planned: what was not read is not absent. If there
+// are other zones than before, all areas are checked.
 //
 // What was created without being read back is read back at the end, all of it
-// at once. So a check of a zone that is in step costs one reading of the zone.
-func (r *Reconciler) check(ctx context.Context, zones []string) (unread []string) {
+// at once. So a check of zones that are in step costs one reading of them, and of
+// the list of zones.
+func (r *Reconciler) check(ctx context.Context, areas []area) (unread []area) {
 	start := time.Now()
+	r.metrics.attempt.SetToCurrentTime()
 	r.mu.Lock()
 	r.made = counts{}
 	r.mu.Unlock()
-	read, unread := r.readZones(ctx, zones)
-	if len(read) == 0 {
+	anew, err := r.survey(ctx)
+	switch {
+	case err != nil && !r.surveyed():
+		return areas
+	case err != nil:
+		unread = append(unread, zoneList)
+	case anew:
+		areas = r.areas()
+	}
+	areas = slices.DeleteFunc(areas, func(a area) bool { return a == zoneList })
+	read, failed := r.readAreas(ctx, areas)
+	unread = append(unread, failed...)
+	if len(read) == 0 && !anew {
 		return unread
 	}
 	r.mu.Lock()
-	for _, zone := range read {
-		r.read[zone] = true
-	}
-	found := r.index.asking
+	found := len(r.index.asking)
 	r.mu.Unlock()
 	r.log.InfoContext(ctx, fmt.Sprintf("Found %d static reservations to check", found))
 
-	for names := range slices.Chunk(r.names(read), portion) {
-		r.queue.check(r.review(ctx, names))
-		r.queue.open()
-		if !r.queue.checkLeft(ctx, portion) {
-			return nil
-		}
-	}
-	r.queue.open()
-	if !r.queue.checkLeft(ctx, 0) {
+	if !r.settle(ctx, r.names(read, anew)) {
 		return nil
 	}
-	if fresh := r.freshZones(); len(fresh) > 0 {
-		reread, failed := r.readZones(ctx, fresh)
+	if fresh := r.freshAreas(); len(fresh) > 0 {
+		reread, failed := r.readAreas(ctx, fresh)
 		r.confirmAll(ctx, reread)
-		for _, zone := range failed { // its creations are confirmed when it is read again
-			if !slices.Contains(unread, zone) {
-				unread = append(unread, zone)
+		for _, a := range failed { // its creations are confirmed when it is read again
+			if !slices.Contains(unread, a) {
+				unread = append(unread, a)
 			}
 		}
 	}
@@ -97,42 +112,28 @@ func (r *Reconciler) check(ctx context.Context, zones []string) (unread []string
 	return unread
 }
 
-// readZones reads zones into the cache. It returns those that were read and
-// those that were not.
-func (r *Reconciler) readZones(ctx context.Context, zones []string) (read, unread []string) {
-	for _, zone := range zones {
-		r.mu.Lock()
-		r.cache.begin()
-		r.mu.Unlock()
-		rows, err := r.cfg.Provider.Records(ctx, zone)
-		if err != nil {
-			// Perhaps it is the zone alone: this says nothing about the server.
-			unread = append(unread, zone)
-			r.cannotRead(ctx, zone, err)
-			continue
-		}
-		read = append(read, zone)
-		r.note(ctx, nil, false)
-		r.mu.Lock()
-		r.cache.install(zone, rows)
-		r.seen(rows)
-		delete(r.unread, zone)
-		r.mu.Unlock()
-	}
-	return read, unread
-}
-
-// cannotRead tells of a zone that cannot be read, once for each reason.
-func (r *Reconciler) cannotRead(ctx context.Context, zone string, err error) {
-	if ctx.Err() != nil {
-		return // the reading was cut off by us
-	}
+// surveyed tells whether the zones of the server are known.
+func (r *Reconciler) surveyed() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if before := r.unread[zone]; before == nil || before.Error() != err.Error() {
-		r.log.WarnContext(ctx, "a zone cannot be read, trying on", "zone", zone, "err", err)
+	return r.index.placement.Served != nil
+}
+
+// settle plans names and waits until the workers have been through those of which
+// something is to be done. It returns false if ctx ended before.
+func (r *Reconciler) settle(ctx context.Context, names []string) bool {
+	r.running.begin(len(names))
+	defer r.running.end()
+	for some := range slices.Chunk(names, portion) {
+		r.queue.check(r.review(ctx, some))
+		r.running.reviewed(len(some))
+		r.queue.open()
+		if !r.queue.checkLeft(ctx, portion) {
+			return false
+		}
 	}
-	r.unread[zone] = err
+	r.queue.open()
+	return r.queue.checkLeft(ctx, 0)
 }
 
 // portion is how many names of a check are planned ahead of the workers, so that
@@ -155,58 +156,57 @@ func (r *Reconciler) review(ctx context.Context, names []string) []string {
 	return todo
 }
 
-// names returns all names of the zones that are wanted, that have a row of ours,
-// or that were counted for before.
-func (r *Reconciler) names(zones []string) []string {
+// names returns the names that are to be planned after areas were read: those
+// that are wanted there, that have a row of ours, or that were counted for
+// before. Reverse names are always among them, since what is planned for them
+// depends on forward names as well. With all it returns those of every area that
+// was ever read. Forward names come first, so that PTR records find what they need.
+func (r *Reconciler) names(areas []area, all bool) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	set := make(map[string]bool, len(r.index.claimants.first))
+	set := make(map[string]struct{}, len(r.index.claimants.first))
+	add := func(name string) {
+		zone, ok := r.readyZone(name)
+		if ok && (all || dns.IsReverse(name) || slices.Contains(areas, areaOf(zone))) {
+			set[name] = struct{}{}
+		}
+	}
 	for name := range r.index.claimants.first {
-		set[name] = true
+		add(name)
 	}
-	for name, rows := range r.cache.rows {
-		if slices.ContainsFunc(rows, ours) {
-			set[name] = true
-		}
+	for name := range r.cache.ours() {
+		add(name)
 	}
-	for key := range r.tallies {
-		set[key.name] = true
+	for _, name := range r.noted() {
+		add(name)
 	}
-	names := make([]string, 0, len(set))
-	for name := range set {
-		if zone, ok := r.cfg.Zones.Of(name); ok && slices.Contains(zones, zone) {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
+	names := slices.Collect(maps.Keys(set))
+	slices.SortFunc(names, compareNames)
 	return names
 }
 
-// freshZones returns the zones with rows that were created and not read back.
-func (r *Reconciler) freshZones() []string {
+// freshAreas returns the areas with rows that were created and not read back.
+func (r *Reconciler) freshAreas() []area {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var zones []string
+	set := make(map[area]struct{})
 	for _, rows := range r.fresh {
 		for _, row := range rows {
-			if !slices.Contains(zones, row.Zone) {
-				zones = append(zones, row.Zone)
-			}
+			set[areaOf(row.Zone)] = struct{}{}
 		}
 	}
-	slices.Sort(zones)
-	return zones
+	return slices.Sorted(maps.Keys(set))
 }
 
-// confirmAll judges what was created by a reading of the zones, and asks for
+// confirmAll judges what was created by a reading of the areas, and asks for
 // the names where it did not go as it should. Names that a worker has read
 // itself meanwhile are none of its business.
-func (r *Reconciler) confirmAll(ctx context.Context, zones []string) {
+func (r *Reconciler) confirmAll(ctx context.Context, areas []area) {
 	r.mu.Lock()
 	var odd []string
 	for name, rows := range r.fresh {
-		inZones := slices.ContainsFunc(rows, func(row dns.Row) bool { return slices.Contains(zones, row.Zone) })
-		if inZones && !r.suspect[name] {
+		wasRead := slices.ContainsFunc(rows, func(row dns.Row) bool { return slices.Contains(areas, areaOf(row.Zone)) })
+		if wasRead && !r.suspect[name] {
 			r.confirm(ctx, name)
 			if len(r.plan(name).Steps)+len(r.withdrawn[name]) > 0 {
 				r.suspect[name] = true
@@ -218,7 +218,7 @@ func (r *Reconciler) confirmAll(ctx context.Context, zones []string) {
 		r.fresh = make(map[string][]dns.Row) // a map does not become smaller
 	}
 	r.mu.Unlock()
-	slices.Sort(odd)
+	slices.SortFunc(odd, compareNames)
 	for _, name := range odd {
 		r.queue.nudge(name)
 	}

@@ -22,7 +22,7 @@ type index struct {
 	occupants multimap[uint64]
 	seed      maphash.Seed
 	parked    map[events.Key][]*dns.ParkedError
-	asking    int // reservations that ask for a record, also those that are parked
+	asking    map[events.Key]struct{} // all that ask for a record, also those that are parked
 }
 
 // slot is a place that Kea gives to one reservation at a time, see
@@ -52,6 +52,31 @@ func newIndex(last func(events.Key) (events.Change, bool), placement *dns.Placem
 		occupants: newMultimap[uint64](),
 		seed:      maphash.MakeSeed(),
 		parked:    make(map[events.Key][]*dns.ParkedError),
+		asking:    make(map[events.Key]struct{}),
+	}
+}
+
+// place places all reservations anew. Which of them ask for a record, and which
+// stand in one slot, does not depend on where names go.
+//
+// The View may be ahead of the differences that were applied, so some of this is
+// done again by those that are still to come.
+func (x *index) place(placement *dns.Placement) {
+	x.placement = placement
+	x.claimants = newMultimap[string]()
+	x.parked = make(map[events.Key][]*dns.ParkedError)
+	for key := range x.asking {
+		r, ok := x.live(key)
+		if !ok {
+			continue // the difference is still to come
+		}
+		claims, parked := placement.ForReservation(r)
+		if len(parked) > 0 {
+			x.parked[key] = parked
+		}
+		for _, name := range ownerNames(claims) {
+			x.claimants.add(name, key)
+		}
 	}
 }
 
@@ -81,7 +106,7 @@ func (x *index) add(r events.Reservation) []string {
 		x.parked[key] = parked
 	}
 	if len(claims)+len(parked) > 0 {
-		x.asking++
+		x.asking[key] = struct{}{}
 	}
 	for _, name := range ownerNames(claims) {
 		x.claimants.add(name, key)
@@ -97,10 +122,8 @@ func (x *index) remove(r events.Reservation) []string {
 	}
 	delete(x.parked, key)
 	names := x.neighbours(r)
-	claims, parked := x.placement.ForReservation(r)
-	if len(claims)+len(parked) > 0 {
-		x.asking--
-	}
+	delete(x.asking, key)
+	claims, _ := x.placement.ForReservation(r)
 	for _, name := range ownerNames(claims) {
 		x.claimants.remove(name, key)
 		names = append(names, name)
@@ -135,13 +158,51 @@ func (x *index) live(key events.Key) (events.Reservation, bool) {
 	return c.Reservation, ok && !c.Deleted()
 }
 
+// reverses returns the reverse names of all that claim one of the names: what is
+// planned for them depends on these. It may return a name more than once.
+func (x *index) reverses(names []string) (all []string) {
+	for _, name := range names {
+		if dns.IsReverse(name) {
+			continue
+		}
+		for c := range x.claimsBeside(name) {
+			if c.Record.Type == dns.PTR && c.Record.Value == name {
+				all = append(all, c.Record.Name)
+			}
+		}
+	}
+	return all
+}
+
 // want returns what is wanted of a name, by the View of this moment.
 func (x *index) want(name string) Want {
 	sets, conflicts := dns.Desired(x.claimsOf(name))
 	return Want{Sets: sets, Conflicts: conflicts}
 }
 
+// asksFor tells whether a reservation asks for a record, whatever its TTL.
+func (x *index) asksFor(record dns.Record) bool {
+	for c := range x.claimsOf(record.Name) {
+		if c.Record.Same(record) {
+			return true
+		}
+	}
+	return false
+}
+
+// claimsOf returns the claims for records of a name.
 func (x *index) claimsOf(name string) iter.Seq[dns.Claim] {
+	return func(yield func(dns.Claim) bool) {
+		for c := range x.claimsBeside(name) {
+			if c.Record.Name == name && !yield(c) {
+				return
+			}
+		}
+	}
+}
+
+// claimsBeside returns all claims of the reservations that claim a name.
+func (x *index) claimsBeside(name string) iter.Seq[dns.Claim] {
 	return func(yield func(dns.Claim) bool) {
 		for key := range x.claimants.rows(name) {
 			r, ok := x.live(key)
@@ -150,7 +211,7 @@ func (x *index) claimsOf(name string) iter.Seq[dns.Claim] {
 			}
 			claims, _ := x.placement.ForReservation(r)
 			for _, c := range claims {
-				if c.Record.Name == name && !yield(c) {
+				if !yield(c) {
 					return
 				}
 			}

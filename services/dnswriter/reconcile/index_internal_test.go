@@ -124,8 +124,8 @@ func checkIndex(t *rapid.T, x *index, rows map[events.Key]events.Change) {
 		}
 		wanted += len(ownerNames(claims))
 	}
-	if x.asking != asking || len(x.parked) != parked {
-		t.Fatalf("%d ask and %d are parked, the index counts %d and %d", asking, parked, x.asking, len(x.parked))
+	if len(x.asking) != asking || len(x.parked) != parked {
+		t.Fatalf("%d ask and %d are parked, the index counts %d and %d", asking, parked, len(x.asking), len(x.parked))
 	}
 	kept := 0
 	for name := range x.claimants.first {
@@ -155,7 +155,7 @@ func TestIndexParksPrivateAddresses(t *testing.T) {
 			t.Errorf("%s: parked is %v", test.ip, parked)
 		}
 		x.remove(r)
-		if len(x.parked)+len(x.claimants.first)+len(x.occupants.first)+x.asking != 0 {
+		if len(x.parked)+len(x.claimants.first)+len(x.occupants.first)+len(x.asking) != 0 {
 			t.Errorf("%s: something is left: %+v", test.ip, fmt.Sprint(x.parked, x.claimants))
 		}
 	}

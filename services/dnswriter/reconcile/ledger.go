@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -16,12 +17,13 @@ type ledger struct {
 	tallies   map[tallied]Tally     // without those that are zero
 	conflicts map[string][]*dispute // by name
 	failing   map[string]bool       // names that are tried again
+	skipped   map[string][]Step     // by name, what the policy does not allow
 
 	made    counts // by the running check
 	total   counts // since the start
 	checked bool   // a check of all zones has succeeded
-	// unread says of zones why the last reading failed.
-	unread map[string]error
+	// unread says why the last reading failed.
+	unread map[area]error
 	// away says why the server does not answer, awaySince since when.
 	away      error
 	awaySince time.Time
@@ -59,7 +61,8 @@ func newLedger(metrics scoped) ledger {
 		tallies:   make(map[tallied]Tally),
 		conflicts: make(map[string][]*dispute),
 		failing:   make(map[string]bool),
-		unread:    make(map[string]error),
+		skipped:   make(map[string][]Step),
+		unread:    make(map[area]error),
 	}
 }
 
@@ -70,6 +73,7 @@ func (r *Reconciler) enter(ctx context.Context, name string, changes Changes) {
 			r.tally(tallied{name, rtype}, changes.Tallies[rtype])
 		}
 	}
+	r.skip(ctx, name, changes.Skipped)
 	before := r.conflicts[name]
 	var now []*dispute
 	for _, c := range changes.Conflicts {
@@ -103,6 +107,38 @@ func (l *ledger) tally(key tallied, t Tally) {
 		return
 	}
 	l.tallies[key] = t
+}
+
+// skip tells of steps that the policy does not allow.
+func (r *Reconciler) skip(ctx context.Context, name string, steps []Step) {
+	before := r.skipped[name]
+	same := func(a, b Step) bool { return a.String() == b.String() }
+	for _, s := range before {
+		r.metrics.skipped(s.Op, -1)
+	}
+	for _, s := range steps {
+		r.metrics.skipped(s.Op, 1)
+		if !slices.ContainsFunc(before, func(b Step) bool { return same(s, b) }) {
+			r.log.InfoContext(ctx, "would change dns, but the policy does not allow it", "step", s, "policy", r.policy())
+		}
+	}
+	if len(steps) == 0 {
+		delete(r.skipped, name)
+		return
+	}
+	r.skipped[name] = steps
+}
+
+// noted returns the names of which something is noted, in no order and some of
+// them twice.
+func (r *Reconciler) noted() (names []string) {
+	for key := range r.tallies {
+		names = append(names, key.name)
+	}
+	names = slices.AppendSeq(names, maps.Keys(r.conflicts))
+	names = slices.AppendSeq(names, maps.Keys(r.skipped))
+	names = slices.AppendSeq(names, maps.Keys(r.holds))
+	return slices.AppendSeq(names, maps.Keys(r.waiting))
 }
 
 // raise tells of the conflicts that have come up. Those between reservations

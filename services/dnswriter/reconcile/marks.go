@@ -19,12 +19,13 @@ const (
 var errMarksLost = errors.New("the DNS server keeps no class parameters, so records of ours cannot be told from others: " +
 	"records are created, but not changed or removed; SOLIDserver keeps them from 8.0 on")
 
-// policy is what may be done. Without marks nothing can be known to be ours.
-func (m marks) policy() Policy {
-	if m == marksLost {
-		return CreateOnly
+// policy is what may be done. Without marks nothing can be known to be ours. The
+// caller holds r.mu.
+func (r *Reconciler) policy() Policy {
+	if r.marks == marksLost {
+		return max(r.cfg.Policy, CreateOnly)
 	}
-	return Sync
+	return r.cfg.Policy
 }
 
 // seen learns from rows that were read. The caller holds r.mu.

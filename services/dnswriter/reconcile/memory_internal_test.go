@@ -26,6 +26,8 @@ type memory struct {
 	dropsMarks bool
 	// ignoresExclusive makes it a server that creates beside other rows.
 	ignoresExclusive bool
+	// zones are those of the server; nil: the zone of these tests and no other.
+	zones []dns.Zone
 	// before is called before each call takes effect; with an error the call
 	// fails and nothing happens.
 	before func(call, name string) error
@@ -85,10 +87,21 @@ func (m *memory) call(ctx context.Context, what, name string, effect func() erro
 
 func (m *memory) Zones(ctx context.Context) (zones []dns.Zone, err error) {
 	err = m.call(ctx, "zones", "", func() error {
-		zones = []dns.Zone{{Name: labZone}}
+		if zones = slices.Clone(m.zones); len(zones) == 0 {
+			zones = []dns.Zone{{Name: labZone}}
+		}
 		return nil
 	})
 	return zones, err
+}
+
+// serve gives the server zones; one with a + at its end keeps PTR records itself.
+func (m *memory) serve(names ...string) {
+	m.zones = nil
+	for _, name := range names {
+		bare, auto := strings.CutSuffix(name, "+")
+		m.zones = append(m.zones, dns.Zone{Name: bare, AutoPTR: auto})
+	}
 }
 
 func (m *memory) Reverse(ctx context.Context) (rows []dns.Row, err error) {
@@ -176,9 +189,20 @@ func (m *memory) add(zone string, rec dns.Record, owner *dns.Owner) string {
 	return id
 }
 
-// put adds a row by hand; without sources it is foreign. It is for before the
-// run and for the hook.
+// put adds an A record by hand; without sources it is foreign. It is for before
+// the run and for the hook.
 func (m *memory) put(name, value string, sources ...string) {
+	m.putRecord(labZone, dns.Record{Name: name + "." + labZone, Type: dns.A, Value: value, TTL: 600}, sources...)
+}
+
+// putPTR does the same with a PTR record of an address.
+func (m *memory) putPTR(zone, ip, target string, sources ...string) {
+	m.putRecord(zone, dns.Record{
+		Name: dns.ReverseName(netip.MustParseAddr(ip)), Type: dns.PTR, Value: target + "." + labZone, TTL: 600,
+	}, sources...)
+}
+
+func (m *memory) putRecord(zone string, record dns.Record, sources ...string) {
 	var owner *dns.Owner
 	if len(sources) > 0 {
 		var keys []events.Key
@@ -187,16 +211,20 @@ func (m *memory) put(name, value string, sources ...string) {
 		}
 		owner = new(dns.NewOwner(keys...))
 	}
-	m.add(labZone, dns.Record{Name: name + "." + labZone, Type: dns.A, Value: value, TTL: 600}, owner)
+	m.add(zone, record, owner)
 }
 
-// have returns all rows as "name value", sorted.
+// have returns all rows as "name value" and "address ptr name", sorted.
 func (m *memory) have() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var all []string
 	for _, r := range m.rows {
-		all = append(all, strings.TrimSuffix(r.Name, "."+labZone)+" "+r.Value)
+		name, value := strings.TrimSuffix(r.Name, "."+labZone), strings.TrimSuffix(r.Value, "."+labZone)
+		if addr, ok := dns.ReverseAddr(r.Name); ok {
+			name, value = addr.String(), "ptr "+value
+		}
+		all = append(all, name+" "+value)
 	}
 	slices.Sort(all)
 	return all
@@ -276,12 +304,20 @@ func (b *bench) run(test func()) {
 	}
 }
 
-// put tells of a reservation, "name address". Each is a device of its own.
+// put tells of a reservation, "name address" with any number of addresses. Each is
+// a device of its own.
 func (b *bench) put(id int64, host string) {
-	name, ip, _ := strings.Cut(host, " ")
+	words := strings.Fields(host)
 	r := events.Reservation{
-		Source: "us3", HostID: id, Hostname: name, IP: netip.MustParseAddr(ip),
+		Source: "us3", HostID: id, Hostname: words[0],
 		Identifier: fmt.Sprintf("02%010x", id), IdentifierType: "hw-address", Subnet4: new(int64(1)),
+	}
+	for _, word := range words[1:] {
+		if addr := netip.MustParseAddr(word); addr.Is4() {
+			r.IP = addr
+		} else {
+			r.IPv6 = append(r.IPv6, addr)
+		}
 	}
 	b.change(events.Change{Operation: events.Update, Reservation: r})
 }

@@ -1,9 +1,13 @@
 package reconcile
 
 import (
+	"cmp"
 	"errors"
+	"strings"
 	"sync"
+	"time"
 
+	"github.com/keastream/keastream/pkg/events"
 	"github.com/keastream/keastream/services/dnswriter/dns"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -14,9 +18,13 @@ type Metrics struct {
 	changes    *prometheus.CounterVec   // scope, type, op, result
 	duration   *prometheus.HistogramVec // scope
 	success    *prometheus.GaugeVec     // scope
+	attempt    *prometheus.GaugeVec     // scope
+	events     *prometheus.CounterVec   // scope, operation, result
+	skips      *prometheus.GaugeVec     // scope, op
 	conflicts  *prometheus.GaugeVec     // scope
 	parked     *prometheus.GaugeVec     // scope, reason
 	latency    *prometheus.HistogramVec // scope
+	lag        *prometheus.HistogramVec // scope
 	createOnly *prometheus.GaugeVec     // scope
 	queue      *queueLength
 }
@@ -40,16 +48,26 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			prometheus.ExponentialBuckets(0.05, 3, 10)),
 		success: gauge("dns_reconcile_last_success_timestamp_seconds",
 			"Time of the last consistency check after which nothing was left to do but withheld removals and conflicts.", "scope"),
+		attempt: gauge("dns_reconcile_last_attempt_timestamp_seconds",
+			"Time at which the last consistency check began, or what could not be read was last tried again.", "scope"),
+		events: prometheus.NewCounterVec(prometheus.CounterOpts(opts("dns_events_total",
+			"Differences between reservations that were taken in, by result: queued, parked (none of it, or not all of it, can be written), ignored (asks for no record).")),
+			[]string{"scope", "operation", "result"}),
+		skips:     gauge("dns_skipped_changes", "Changes that would be made, but which the policy does not allow.", "scope", "op"),
 		conflicts: gauge("conflicts", "Names that are left as they are because of a conflict.", "scope"),
 		parked:    gauge("parked_names", "Names and reservations set aside, by reason.", "scope", "reason"),
 		latency: histogram("dns_event_to_accepted_seconds", "Time from an event to the acceptance of the change by the DNS server.",
 			prometheus.ExponentialBuckets(0.005, 2, 16)),
+		lag: histogram("dns_event_lag_seconds",
+			"Time from a change in Kea's database, by its clock, to the acceptance by the DNS server, by ours.",
+			prometheus.ExponentialBuckets(0.01, 2, 18)),
 		createOnly: gauge("dns_create_only", "1 if the DNS server keeps no marks, so that nothing is changed or removed.", "scope"),
 		queue: &queueLength{desc: prometheus.NewDesc("keastream_dns_queued_names",
 			"Names that wait for a worker, have one, or wait to be tried again.", []string{"scope"}, nil)},
 	}
 	if reg != nil {
-		reg.MustRegister(m.records, m.changes, m.duration, m.success, m.conflicts, m.parked, m.latency, m.createOnly, m.queue)
+		reg.MustRegister(m.records, m.changes, m.duration, m.success, m.attempt, m.events, m.skips,
+			m.conflicts, m.parked, m.latency, m.lag, m.createOnly, m.queue)
 	}
 	return m
 }
@@ -87,8 +105,8 @@ type scoped struct {
 	name string
 	all  *Metrics
 
-	duration, latency              prometheus.Observer
-	success, conflicts, createOnly prometheus.Gauge
+	duration, latency, lag                  prometheus.Observer
+	success, attempt, conflicts, createOnly prometheus.Gauge
 }
 
 // reasonFailing counts the names that are tried again after a failure.
@@ -100,7 +118,8 @@ func (m *Metrics) scope(name string) scoped {
 	s := scoped{
 		name: name, all: m,
 		duration: m.duration.WithLabelValues(name), latency: m.latency.WithLabelValues(name),
-		success: m.success.WithLabelValues(name), conflicts: m.conflicts.WithLabelValues(name),
+		lag:     m.lag.WithLabelValues(name),
+		success: m.success.WithLabelValues(name), attempt: m.attempt.WithLabelValues(name), conflicts: m.conflicts.WithLabelValues(name),
 		createOnly: m.createOnly.WithLabelValues(name),
 	}
 	for _, rtype := range dns.Types() {
@@ -115,6 +134,9 @@ func (m *Metrics) scope(name string) scoped {
 	for _, reason := range reasons {
 		s.parked(reason, 0)
 	}
+	for _, op := range []Op{Create, Update, Remove} {
+		s.skipped(op, 0)
+	}
 	return s
 }
 
@@ -124,6 +146,28 @@ func (s scoped) tally(rtype dns.Type, before, after Tally) {
 		s.all.records.WithLabelValues(s.name, string(rtype), state.String()).Add(float64(after[state] - before[state]))
 	}
 }
+
+// event counts a difference between reservations.
+func (s scoped) event(operation events.Operation, queued, parked bool) {
+	result := "ignored"
+	switch {
+	case parked:
+		result = "parked"
+	case queued:
+		result = "queued"
+	}
+	s.all.events.WithLabelValues(s.name, strings.ToLower(string(cmp.Or(operation, "lost"))), result).Inc()
+}
+
+// answered notes that an event led to a change that was accepted.
+func (s scoped) answered(t task) {
+	s.latency.Observe(time.Since(t.since).Seconds())
+	if !t.committed.IsZero() {
+		s.lag.Observe(max(0, time.Since(t.committed).Seconds()))
+	}
+}
+
+func (s scoped) skipped(op Op, n float64) { s.all.skips.WithLabelValues(s.name, string(op)).Add(n) }
 
 func (s scoped) parked(reason string, n float64) {
 	s.all.parked.WithLabelValues(s.name, reason).Add(n)

@@ -19,12 +19,14 @@ func newMultimap[K comparable]() multimap[K] {
 	return multimap[K]{first: make(map[K]events.Key), more: make(map[K][]events.Key)}
 }
 
+// add puts in a row; nothing happens if it is there.
 func (m multimap[K]) add(k K, row events.Key) {
-	if _, taken := m.first[k]; taken {
+	switch first, taken := m.first[k]; {
+	case !taken:
+		m.first[k] = row
+	case first != row && !slices.Contains(m.more[k], row):
 		m.more[k] = append(m.more[k], row)
-		return
 	}
-	m.first[k] = row
 }
 
 // remove takes out one row; nothing happens if it is not there.

@@ -81,21 +81,21 @@ func (r *Reconciler) awaitView(ctx context.Context) error {
 	}
 }
 
-// checkOnce checks all zones. One that cannot be read is tried for a while.
+// checkOnce checks everything. What cannot be read is tried for a while.
 func (r *Reconciler) checkOnce(ctx context.Context) error {
-	zones := r.cfg.Zones.All()
+	areas := r.areas()
 	start := time.Now()
 	for attempt := 1; ; attempt++ {
-		zones = r.check(ctx, zones)
+		areas = r.check(ctx, areas)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case len(zones) == 0:
+		case len(areas) == 0:
 			return nil
 		case time.Since(start) > patience:
 			return r.InStep()
 		}
-		sleep(ctx, pause(attempt, firstPause, unservedPause))
+		sleep(ctx, r.readPause(attempt))
 	}
 }
 

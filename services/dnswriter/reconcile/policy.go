@@ -1,8 +1,11 @@
 package reconcile
 
 import (
+	"context"
 	"fmt"
 	"strings"
+
+	"github.com/keastream/keastream/services/dnswriter/dns"
 )
 
 // Policy says which steps may be taken. What it forbids is planned all the
@@ -50,3 +53,21 @@ func (p Policy) allows(op Op) bool {
 		return false
 	}
 }
+
+// readOnly is a Provider that refuses every change. It stands between a
+// Reconciler that is to observe and the server, so that no mistake above it can
+// write.
+type readOnly struct{ Provider }
+
+var errObserving = fmt.Errorf("%w: the policy is observe", dns.ErrRefused)
+
+// Create implements Provider.
+func (readOnly) Create(context.Context, string, dns.Record, dns.Owner, bool) (string, error) {
+	return "", errObserving
+}
+
+// Update implements Provider.
+func (readOnly) Update(context.Context, dns.Row, dns.Record, dns.Owner) error { return errObserving }
+
+// Delete implements Provider.
+func (readOnly) Delete(context.Context, dns.Row) error { return errObserving }

@@ -36,8 +36,9 @@ type queue struct {
 // task is a name in the hands of a worker.
 type task struct {
 	name string
-	// since is when the first event came that is not answered yet; zero: none.
-	since time.Time
+	// since is when the first event came that is not answered yet, zero: none, and
+	// committed when it happened, by the clock of the database.
+	since, committed time.Time
 	// check: it is here because of the running check alone.
 	check bool
 }
@@ -87,14 +88,15 @@ func (q *queue) open() {
 	q.wake()
 }
 
-// event asks for a name at once, because something about it changed at the
-// given time. A name that waited after a failure waits no longer.
-func (q *queue) event(name string, now time.Time) {
+// event asks for a name at once, because something about it changed: we heard of
+// it at the time now, and it was committed before. A name that waited after a
+// failure waits no longer.
+func (q *queue) event(name string, now, committed time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	it := q.item(name)
 	if it.since.IsZero() {
-		it.since = now
+		it.since, it.committed = now, committed
 	}
 	it.failures = 0
 	q.ready(it)
@@ -106,6 +108,25 @@ func (q *queue) nudge(name string) {
 	defer q.mu.Unlock()
 	if q.items[name] == nil {
 		q.ready(q.item(name))
+	}
+}
+
+// follow asks for names because of what was found or done at another one, in
+// the way in which that one was asked for.
+func (q *queue) follow(cause task, names []string) {
+	switch {
+	case !cause.since.IsZero():
+		for _, name := range names {
+			q.event(name, cause.since, cause.committed)
+		}
+	case cause.check:
+		q.check(names)
+	default:
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		for _, name := range names {
+			q.ready(q.item(name))
+		}
 	}
 }
 
@@ -149,6 +170,13 @@ func (q *queue) checkLeft(ctx context.Context, n int) bool {
 			return false
 		}
 	}
+}
+
+// inCheck returns how many names of the check have not been through a worker.
+func (q *queue) inCheck() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.left
 }
 
 // stuck tells whether a worker has had a name for longer than limit.
@@ -220,7 +248,7 @@ func (q *queue) next(now time.Time) (*task, time.Duration) {
 	q.working[it.name] = now
 	given := it.task
 	given.check = it.inCheck && it.since.IsZero()
-	it.since = time.Time{}
+	it.since, it.committed = time.Time{}, time.Time{}
 	return &given, 0
 }
 
@@ -255,7 +283,7 @@ func (q *queue) retry(t task, unserved bool) time.Duration {
 	defer q.mu.Unlock()
 	it := q.release(t)
 	if it.since.IsZero() {
-		it.since = t.since
+		it.since, it.committed = t.since, t.committed
 	}
 	if it.again {
 		q.ready(it)
@@ -276,7 +304,7 @@ func (q *queue) release(t task) *item {
 	it := q.items[t.name]
 	it.busy = false
 	delete(q.working, it.name)
-	if it.inCheck {
+	if it.inCheck && !it.again {
 		it.inCheck = false
 		q.left--
 	}
@@ -316,9 +344,9 @@ func (q *queue) answered(reached, changes bool) (back bool) {
 }
 
 // unanswered notes that the server did not answer a call, or that it is unclear
-// what became of a change. It returns whether that is the call with which it
-// counts as away.
-func (q *queue) unanswered(unclear bool) (nowAway bool) {
+// what became of a change. It wishes to be left alone for a time, 0 if it does not
+// say so. It returns whether that is the call with which it counts as away.
+func (q *queue) unanswered(unclear bool, wish time.Duration) (nowAway bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	wasAway := q.trouble.serious()
@@ -327,7 +355,7 @@ func (q *queue) unanswered(unclear bool) (nowAway bool) {
 		failures = &q.trouble.unclear
 	}
 	*failures++
-	q.trouble.until = time.Now().Add(pause(*failures-away+1, time.Second/4, 5*time.Second))
+	q.trouble.until = time.Now().Add(max(wish, pause(*failures-away+1, time.Second/4, 5*time.Second)))
 	return !wasAway && q.trouble.serious()
 }
 

@@ -47,7 +47,7 @@ func TestQueueHandsOutNothingBeforeItIsOpen(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue()
-		q.event("a", time.Now())
+		q.event("a", time.Now(), time.Time{})
 		mustWait(t, q)
 		q.open()
 		mustTake(t, q, "a")
@@ -59,8 +59,8 @@ func TestQueuePrefersEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := openQueue()
 		q.check([]string{"c1", "c2", "c3"})
-		q.event("e1", time.Now())
-		q.event("c3", time.Now())
+		q.event("e1", time.Now(), time.Time{})
+		q.event("c3", time.Now(), time.Time{})
 		for i, want := range []string{"e1", "c3", "c1", "c2"} {
 			got := mustTake(t, q, want)
 			if got.check != (i > 1) || got.since.IsZero() != (i > 1) {
@@ -78,12 +78,12 @@ func TestQueueKeepsANameInOneLane(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := openQueue()
-		q.event("a", time.Now())
+		q.event("a", time.Now(), time.Time{})
 		first := mustTake(t, q, "a")
 		time.Sleep(time.Second)
 		second := time.Now()
-		q.event("a", second)
-		q.event("a", second.Add(time.Second))
+		q.event("a", second, time.Time{})
+		q.event("a", second.Add(time.Second), time.Time{})
 		q.nudge("a")
 		mustWait(t, q)
 		q.done(first)
@@ -105,7 +105,7 @@ func TestQueueBacksOff(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			q := openQueue()
 			start := time.Now()
-			q.event("a", start)
+			q.event("a", start, time.Time{})
 			previous := time.Duration(0)
 			for range 20 {
 				got, ok := q.take(t.Context())
@@ -118,9 +118,9 @@ func TestQueueBacksOff(t *testing.T) {
 				}
 				previous = wait
 			}
-			q.event("a", time.Now()) // an event is not kept waiting
+			q.event("a", time.Now(), time.Time{}) // an event is not kept waiting
 			q.done(mustTake(t, q, "a"))
-			q.event("a", time.Now())
+			q.event("a", time.Now(), time.Time{})
 			if wait := q.retry(mustTake(t, q, "a"), test.unserved); wait > firstPause {
 				t.Errorf("after a success it waits %v", wait)
 			}
@@ -132,7 +132,7 @@ func TestQueueNudgesOnlyIdleNames(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := openQueue()
-		q.event("a", time.Now())
+		q.event("a", time.Now(), time.Time{})
 		q.retry(mustTake(t, q, "a"), false)
 		q.nudge("a")
 		q.later("a", time.Now())
@@ -150,15 +150,15 @@ func TestQueueLetsOneTryWhileTheServerIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := openQueue()
 		for i := range away {
-			q.event(fmt.Sprint("failed", i), time.Now())
+			q.event(fmt.Sprint("failed", i), time.Now(), time.Time{})
 			got := mustTake(t, q, fmt.Sprint("failed", i))
-			if nowAway := q.unanswered(false); nowAway != (i == away-1) {
+			if nowAway := q.unanswered(false, 0); nowAway != (i == away-1) {
 				t.Errorf("away is %v after %d failures", nowAway, i+1)
 			}
 			q.retry(got, true)
 		}
-		q.event("x", time.Now())
-		q.event("y", time.Now())
+		q.event("x", time.Now(), time.Time{})
+		q.event("y", time.Now(), time.Time{})
 		mustWait(t, q) // the server is given a pause
 		time.Sleep(5 * time.Second)
 		probe, ok := q.take(t.Context())
@@ -226,7 +226,7 @@ func TestQueueLosesNothing(t *testing.T) {
 						}
 						mu.Unlock()
 						if fails {
-							q.unanswered(n%4 < 2)
+							q.unanswered(n%4 < 2, 0)
 							q.retry(got, n%2 == 0)
 						} else {
 							q.answered(true, true)
@@ -244,11 +244,11 @@ func TestQueueLosesNothing(t *testing.T) {
 				mu.Unlock()
 				switch step[1] {
 				case 0, 1:
-					q.event(name, time.Now())
+					q.event(name, time.Now(), time.Time{})
 				case 2:
 					q.check([]string{name, "other"})
 				case 3:
-					q.event(name, time.Now())
+					q.event(name, time.Now(), time.Time{})
 					q.nudge(name)
 				}
 			}

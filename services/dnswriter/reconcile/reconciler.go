@@ -23,12 +23,19 @@ type Config struct {
 	// View is filled by events.Watch, which must be given the Reconciler's
 	// handlers, see Reconciler.Handlers.
 	View *events.View
-	// Zones are read whole, and all names that are written are in one of them.
+	// Zones are read whole, and all forward names that are written are in one of
+	// them. One that the server does not have keeps only its own names waiting.
 	Zones dns.Zones
 	// Scope is the name of the scope, for logs and metrics. Default: internal.
 	Scope string
-	// PublicOnly parks reservations with private and link-local addresses.
+	// PublicOnly parks private and link-local addresses.
 	PublicOnly bool
+	// PTR says which addresses get a PTR record. With dns.PTROff no reverse zone
+	// is read, and PTR records of ours that are there stay as they are.
+	PTR dns.PTRPolicy
+	// Policy says what may be done. With Observe nothing is written, whatever
+	// happens.
+	Policy Policy
 	// TTL of the records, in seconds. Default: 600.
 	TTL uint32
 	// Sources have to be complete before anything is removed, in addition to
@@ -59,6 +66,9 @@ func (c Config) withDefaults() Config {
 	c.HoldDown = cmp.Or(c.HoldDown, 10*time.Second)
 	c.Sweep = cmp.Or(c.Sweep, 15*time.Minute)
 	c.Workers = cmp.Or(c.Workers, 8)
+	if c.Policy == Observe {
+		c.Provider = readOnly{c.Provider}
+	}
 	if c.Metrics == nil {
 		c.Metrics = NewMetrics(nil)
 	}
@@ -82,13 +92,14 @@ type Reconciler struct {
 	metrics  scoped
 	queue    *queue
 	caughtUp chan struct{} // closed when the View was filled
+	running  running       // what a check tells of itself
 
 	mu    sync.Mutex // guards what follows; no call to the Provider is made under it
 	index *index
 	cache *cache
-	// read are the zones that were read since the start: the cache holds all of
-	// them. Names of other zones are not touched.
-	read map[string]bool
+	// read are the areas that were read since the start: the cache holds all of
+	// them. Names of others are not touched.
+	read map[area]bool
 	// suspect are the names for which the cache may be wrong: they are read
 	// before anything is decided.
 	suspect map[string]bool
@@ -102,8 +113,11 @@ type Reconciler struct {
 	holds map[string]*hold
 	// waiting are the names with a value that cannot be replaced yet.
 	waiting map[string]bool
-	beats   map[string]beat // by source
-	marks   marks
+	// following are the reverse names with a PTR record that waits for its address
+	// record: the lane of that one asks for them.
+	following map[string]bool
+	beats     map[string]beat // by source
+	marks     marks
 	ledger
 }
 
@@ -115,15 +129,16 @@ func New(cfg Config) *Reconciler {
 		log:       cfg.Log.With("scope", cfg.Scope),
 		queue:     newQueue(),
 		caughtUp:  make(chan struct{}),
-		index:     newIndex(cfg.View.Last, &dns.Placement{Zones: cfg.Zones, TTL: cfg.TTL, PublicOnly: cfg.PublicOnly}),
+		index:     newIndex(cfg.View.Last, &dns.Placement{Zones: cfg.Zones, TTL: cfg.TTL, PTR: cfg.PTR, PublicOnly: cfg.PublicOnly}),
 		cache:     newCache(),
-		read:      make(map[string]bool),
+		read:      make(map[area]bool),
 		suspect:   make(map[string]bool),
 		fresh:     make(map[string][]dns.Row),
 		withdrawn: make(map[string][]dns.Row),
 		late:      make(map[string]time.Time),
 		holds:     make(map[string]*hold),
 		waiting:   make(map[string]bool),
+		following: make(map[string]bool),
 		beats:     make(map[string]beat),
 	}
 	r.metrics = cfg.Metrics.scope(cfg.Scope)
@@ -146,16 +161,21 @@ func (r *Reconciler) changed(d events.Difference) {
 	names := r.index.apply(d)
 	is := r.index.parked[key]
 	r.reportParked(was, is)
+	r.metrics.event(d.Change.Operation, len(names) > 0, len(is) > 0)
 	for _, name := range names {
 		r.restartHold(name)
 	}
+	caughtUp := r.isCaughtUp()
+	if caughtUp {
+		names = append(names, r.index.reverses(names)...)
+	}
 	r.mu.Unlock()
-	if !r.isCaughtUp() {
+	if !caughtUp {
 		return // the first check looks at every name
 	}
 	now := time.Now()
 	for _, name := range names {
-		r.queue.event(name, now)
+		r.queue.event(name, now, d.Change.At)
 	}
 }
 
@@ -216,8 +236,8 @@ func (r *Reconciler) InStep() error {
 	case r.away != nil:
 		return fmt.Errorf("the DNS server does not answer: %w", r.away)
 	case len(r.unread) > 0:
-		zone := slices.Min(slices.Collect(maps.Keys(r.unread)))
-		return fmt.Errorf("zone %s cannot be read: %w", zone, r.unread[zone])
+		first := slices.Min(slices.Collect(maps.Keys(r.unread)))
+		return fmt.Errorf("%s cannot be read: %w", first, r.unread[first])
 	case !r.checked:
 		return errors.New("the first consistency check is not complete yet")
 	}
@@ -300,7 +320,7 @@ func (r *Reconciler) clock(ctx context.Context) {
 // others in which the cache has rows of it.
 func (r *Reconciler) zonesOf(name string) []string {
 	var zones []string
-	if zone, ok := r.cfg.Zones.Of(name); ok {
+	if zone, ok := r.index.placement.ZoneOf(name); ok {
 		zones = append(zones, zone)
 	}
 	for _, row := range r.cache.at(name) {

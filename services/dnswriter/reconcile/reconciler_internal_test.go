@@ -228,6 +228,7 @@ func TestConflictsAreRaisedInTime(t *testing.T) {
 func TestUnreadableZone(t *testing.T) {
 	t.Parallel()
 	m := &memory{}
+	m.serve(labZone, "other.example.com")
 	broken := true
 	m.before = func(call, name string) error {
 		if broken && call == "records" && name == "other.example.com" {

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,33 +31,45 @@ var errUnsettled = errors.New("what DNS has changes while it is worked on")
 // process brings one name into the state that is wanted now. When stop ends it
 // begins nothing new; what has begun goes on until ctx ends.
 func (r *Reconciler) process(ctx, stop context.Context, t task) {
-	var failure error
+	cause, before := t, r.addressesOf(t.name)
+	settled, failure := r.bring(ctx, stop, &t)
+	if stop.Err() == nil {
+		// Before the name is given back: a check must not end in between.
+		r.queue.follow(cause, r.followers(t.name, before))
+	}
+	switch {
+	case settled:
+		r.settled(ctx, t)
+	case failure != nil:
+		r.failed(ctx, t, failure)
+	default:
+		r.queue.done(t) // the next start looks at every name
+	}
+}
+
+// bring brings one name into the state that is wanted. It returns whether that
+// was reached, or else why not; nil means that stop ended.
+func (r *Reconciler) bring(ctx, stop context.Context, t *task) (settled bool, failure error) {
 	for range rounds {
 		if stop.Err() != nil {
-			r.queue.done(t) // the next start looks at every name
-			return
+			return false, nil
 		}
 		if err := r.refresh(ctx, t.name); err != nil {
-			r.failed(ctx, t, err)
-			return
+			return false, err
 		}
 		steps := r.next(ctx, t.name)
 		if len(steps) == 0 {
-			r.settled(ctx, t)
-			return
+			return true, nil
 		}
 		if failure != nil {
-			break // it was read back, and is still to be done
+			return false, failure // it was read back, and is still to be done
 		}
-		failure = r.take(ctx, &t, steps)
+		failure = r.take(ctx, t, steps)
 		if failure != nil && !errors.Is(failure, dns.ErrUnclear) && !errors.Is(failure, dns.ErrRefused) {
-			break // the server was not reached, so there is nothing to read back
+			return false, failure // the server was not reached, so there is nothing to read back
 		}
 	}
-	if failure == nil {
-		failure = errUnsettled
-	}
-	r.failed(ctx, t, failure)
+	return false, cmp.Or(failure, errUnsettled)
 }
 
 // refresh reads a name if the cache may be wrong about it.
@@ -91,7 +104,7 @@ func (r *Reconciler) refresh(ctx context.Context, name string) error {
 func (r *Reconciler) next(ctx context.Context, name string) []Step {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if zone, ok := r.cfg.Zones.Of(name); !ok || !r.read[zone] {
+	if _, ok := r.readyZone(name); !ok {
 		return nil // the check that reads the zone looks at the name
 	}
 	var steps []Step
@@ -104,12 +117,28 @@ func (r *Reconciler) next(ctx context.Context, name string) []Step {
 	changes := r.plan(name)
 	r.observe(name, changes)
 	r.enter(ctx, name, changes)
-	return slices.DeleteFunc(changes.Steps, func(s Step) bool { return !r.mayTake(s) })
+	delete(r.following, name)
+	return slices.DeleteFunc(changes.Steps, func(s Step) bool {
+		if r.follows(s) {
+			r.following[name] = true
+			return true
+		}
+		return !r.mayTake(s)
+	})
 }
 
 // plan plans a name by what is wanted and known now. The caller holds r.mu.
 func (r *Reconciler) plan(name string) Changes {
-	return Plan(r.index.want(name), r.cache.at(name), r.marks.policy())
+	want, rows := r.index.want(name), slices.Clone(r.cache.at(name))
+	for _, target := range want.Targets() {
+		more := r.index.want(target)
+		want.Sets = append(want.Sets, more.Sets...)
+		want.Conflicts = append(want.Conflicts, more.Conflicts...)
+		rows = append(rows, r.cache.at(target)...)
+	}
+	changes := PlanName(name, want, rows, r.policy())
+	r.spare(name, &changes, want)
+	return changes
 }
 
 // take takes the steps of one name. It returns nil if they were taken, or if
@@ -177,8 +206,8 @@ func (r *Reconciler) apply(ctx context.Context, t *task, s Step) error {
 	}
 	r.mu.Unlock()
 	if !t.since.IsZero() && s.Op != withdraw {
-		r.metrics.latency.Observe(time.Since(t.since).Seconds())
-		t.since = time.Time{} // the event is answered
+		r.metrics.answered(*t)
+		t.since, t.committed = time.Time{}, time.Time{} // the event is answered
 	}
 	return nil
 }
@@ -292,7 +321,7 @@ func (r *Reconciler) note(ctx context.Context, err error, changes bool) {
 		}
 		return
 	}
-	nowAway := r.queue.unanswered(errors.Is(err, dns.ErrUnclear))
+	nowAway := r.queue.unanswered(errors.Is(err, dns.ErrUnclear), wished(err))
 	if nowAway {
 		r.awaySince = time.Now()
 		r.log.WarnContext(ctx, "the dns server does not answer, trying on", "err", err)
@@ -301,6 +330,12 @@ func (r *Reconciler) note(ctx context.Context, err error, changes bool) {
 		r.away = err
 	}
 }
+
+// wished returns how long the server, or its client, wants to be left alone.
+func wished(err error) time.Duration { return min(dns.RetryAfter(err), longestWish) }
+
+// longestWish is how much of such a wish is granted.
+const longestWish = time.Minute
 
 // back notes that the server is not away any more. The caller holds r.mu.
 func (r *Reconciler) back(ctx context.Context) {

@@ -102,6 +102,9 @@ func (e *Error) Is(target error) bool {
 	}
 }
 
+// Wait returns RetryAfter. It is what dns.RetryAfter asks for.
+func (e *Error) Wait() time.Duration { return e.RetryAfter }
+
 func (e *Error) writes() bool { return e.Method != http.MethodGet }
 
 // busy are the statuses with which the appliance, or what stands before it,

@@ -1,0 +1,111 @@
+package reconcile
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/keastream/keastream/services/dnswriter/dns"
+)
+
+// A PTR record is true only while the name that it leads to has the address. So
+// the lane of a reverse name does not take a step before it knows of the address
+// record; it goes to rest, and the lane of the forward name asks for it when
+// something about its addresses has changed. Nobody waits in between.
+
+// follows tells whether a step has to wait for the lane of another name: the
+// record that it requires is not there yet, or was made and not confirmed. The
+// caller holds r.mu.
+func (r *Reconciler) follows(s Step) bool {
+	if s.Requires != (dns.Record{}) {
+		return true
+	}
+	forward, ok := s.Record.Forward()
+	if !ok || s.Op == Remove || s.Op == withdraw || s.Op == Update && !s.replaces() {
+		return false
+	}
+	same := func(row dns.Row) bool { return row.Record.Same(forward) }
+	return r.suspect[forward.Name] && slices.ContainsFunc(r.fresh[forward.Name], same) ||
+		slices.ContainsFunc(r.withdrawn[forward.Name], same)
+}
+
+// addressesOf returns the address records that a forward name is known to have.
+func (r *Reconciler) addressesOf(name string) []address {
+	if dns.IsReverse(name) {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return addresses(r.cache.at(name))
+}
+
+// address is what matters of a forward row to the PTR records that lead to it.
+type address struct {
+	rtype dns.Type
+	value string
+	zone  string
+	ours  bool
+}
+
+func addresses(rows []dns.Row) []address {
+	all := make([]address, 0, len(rows))
+	for _, row := range rows {
+		if !row.Deleting {
+			all = append(all, address{row.Type, row.Value, row.Zone, row.Owner != nil})
+		}
+	}
+	return all
+}
+
+// followers returns the reverse names whose lanes have to look again after the
+// forward name was worked on: those of all its addresses if these have changed
+// since before, and else those that wait for it.
+func (r *Reconciler) followers(name string, before []address) (reverse []string) {
+	if dns.IsReverse(name) {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	changed := !slices.Equal(before, addresses(r.cache.at(name)))
+	if !changed && len(r.following) == 0 {
+		return nil
+	}
+	all := r.index.reverses([]string{name})
+	slices.Sort(all)
+	return slices.DeleteFunc(slices.Compact(all), func(reverse string) bool {
+		return !changed && !r.following[reverse]
+	})
+}
+
+// spare leaves out the removal of PTR records that are true, although none is
+// asked for: the server keeps them by itself now, but it makes one only when the
+// address record is written, so ours must not go before that one does.
+func (r *Reconciler) spare(name string, changes *Changes, want Want) {
+	if !dns.IsReverse(name) || slices.ContainsFunc(want.Sets, func(s dns.Set) bool { return s.Name == name }) ||
+		slices.ContainsFunc(want.Conflicts, func(c dns.Conflict) bool { return c.Name == name }) {
+		return
+	}
+	spared := func(s Step) bool {
+		forward, ok := s.Record.Forward()
+		return ok && s.Op == Remove && r.index.asksFor(forward)
+	}
+	before := len(changes.Steps) + len(changes.Skipped)
+	changes.Steps = slices.DeleteFunc(changes.Steps, spared)
+	changes.Skipped = slices.DeleteFunc(changes.Skipped, spared)
+	if n := before - len(changes.Steps) - len(changes.Skipped); n > 0 {
+		tally := changes.Tallies[dns.PTR]
+		tally[Orphan] -= n
+		tally[InSync] += n
+		changes.Tallies[dns.PTR] = tally
+	}
+}
+
+// compareNames orders forward names before reverse ones.
+func compareNames(a, b string) int {
+	switch reverse := dns.IsReverse(a); {
+	case reverse == dns.IsReverse(b):
+		return cmp.Compare(a, b)
+	case reverse:
+		return 1
+	}
+	return -1
+}

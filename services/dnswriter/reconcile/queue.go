@@ -102,11 +102,13 @@ func (q *queue) event(name string, now, committed time.Time) {
 	q.ready(it)
 }
 
-// nudge asks for a name, but not for one that the queue has in any way.
+// nudge asks for a name, but not for one that a worker has or is about to get, or
+// that waits after a failure. One that only waits for a later look is looked at
+// now.
 func (q *queue) nudge(name string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.items[name] == nil {
+	if it := q.items[name]; it == nil || it.place >= 0 && it.failures == 0 {
 		q.ready(q.item(name))
 	}
 }

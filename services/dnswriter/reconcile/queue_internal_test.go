@@ -128,7 +128,7 @@ func TestQueueBacksOff(t *testing.T) {
 	}
 }
 
-func TestQueueNudgesOnlyIdleNames(t *testing.T) {
+func TestQueueNudgesNoNameThatFailed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := openQueue()
@@ -142,6 +142,23 @@ func TestQueueNudgesOnlyIdleNames(t *testing.T) {
 		time.Sleep(time.Hour)
 		q.done(mustTake(t, q, "a"))
 		q.done(mustTake(t, q, "b"))
+	})
+}
+
+// A name whose write may still happen waits for a look, and must not miss the
+// proof of a removal that comes before it.
+func TestQueueNudgesANameThatWaitsForALook(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := openQueue()
+		q.later("a", time.Now().Add(time.Minute))
+		mustWait(t, q)
+		q.nudge("a")
+		given := mustTake(t, q, "a")
+		q.nudge("a")
+		mustWait(t, q)
+		q.done(given)
+		mustWait(t, q)
 	})
 }
 

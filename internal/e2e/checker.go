@@ -13,9 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"regexp"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -41,11 +38,22 @@ type Checker struct {
 	// Records returns what DNS holds in the scope that is written; nil leaves
 	// DNS out.
 	Records func() []solidsim.Record
+	// Types are the types of records that are written, of A, AAAA and PTR; nil
+	// means A. A PTR is expected for every address whose type is among them.
+	Types []string
 	// Zone is the zone that short names belong to.
 	Zone string
+	// Reverse are the zones that records of type PTR are written into.
+	Reverse []string
+	// TTL is that of our records in seconds; 0 means any.
+	TTL int
 	// Foreign are the records that were there before or came from other hands.
-	// They must be there unchanged, and no other without our mark.
+	// They must be there unchanged, and no other without our mark. It does not
+	// matter whether they have the mark: somebody may have copied it.
 	Foreign []solidsim.Record
+	// Beside allows records of ours beside a foreign one of the name. They stay
+	// when it came later than they did, and are never added.
+	Beside bool
 
 	// Dir is the directory of the cabinet files; "" leaves them out.
 	Dir string
@@ -139,96 +147,4 @@ func (c *Checker) readHosts(ctx context.Context) ([]host, error) {
 		}
 		return h, err
 	})
-}
-
-// validName matches host names, in lower case and without a trailing dot.
-var validName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
-
-// fqdn returns the name that the host must have in DNS, "" for none.
-func (c *Checker) fqdn(h host) string {
-	name := strings.TrimSuffix(strings.ToLower(h.hostname), ".")
-	switch label, _, _ := strings.Cut(name, "."); {
-	case !validName.MatchString(name), label == "wpad", label == "isatap":
-		return ""
-	case !strings.Contains(h.hostname, "."):
-		return name + "." + c.Zone
-	case strings.HasSuffix(name, "."+c.Zone):
-		return name
-	}
-	return ""
-}
-
-const mark = "managed_by=keastream"
-
-// checkDNS compares the records with the rows. A name that devices of different
-// identifiers claim with different addresses may hold what any of them claims,
-// or nothing: which of them is right, only a person can tell.
-func (c *Checker) checkDNS(hosts []host) (errs []error) {
-	report := func(format string, args ...any) { errs = append(errs, fmt.Errorf("DNS: "+format, args...)) }
-
-	var foreign []solidsim.Record
-	ours := make(map[string][]string) // name -> addresses
-	for _, r := range c.Records() {
-		switch {
-		case !strings.Contains("&"+r.ClassParameters+"&", "&"+mark+"&"):
-			foreign = append(foreign, r)
-		case r.Type != "A":
-			report("%s %s %s is marked as ours", r.Name, r.Type, r.Value)
-		default:
-			ours[r.Name] = append(ours[r.Name], r.Value)
-		}
-	}
-	for _, r := range c.Foreign {
-		if !slices.Contains(foreign, r) {
-			report("the foreign record %+v is gone or changed", r)
-		}
-	}
-	if len(foreign) != len(c.Foreign) {
-		report("there are %d records without our mark, want %d: %+v", len(foreign), len(c.Foreign), foreign)
-	}
-
-	type claims struct {
-		addresses   []string
-		identifiers map[string]bool
-	}
-	wanted := make(map[string]*claims)
-	for _, h := range hosts {
-		name := c.fqdn(h)
-		if name == "" || !h.ip.IsValid() {
-			continue
-		}
-		if wanted[name] == nil {
-			wanted[name] = &claims{identifiers: make(map[string]bool)}
-		}
-		w := wanted[name]
-		w.addresses = append(w.addresses, h.ip.String())
-		w.identifiers[fmt.Sprint(h.identifierType, h.identifier)] = true
-	}
-	for name, w := range wanted {
-		slices.Sort(w.addresses)
-		w.addresses = slices.Compact(w.addresses)
-		got := ours[name]
-		delete(ours, name)
-		taken := slices.ContainsFunc(c.Foreign, func(r solidsim.Record) bool {
-			return r.Name == name && (r.Type == "A" || r.Type == "CNAME")
-		})
-		switch {
-		case taken:
-			if len(got) > 0 {
-				report("%s has a foreign record, and ours: %v", name, got)
-			}
-		case len(w.identifiers) == 1 || len(w.addresses) == 1:
-			if !slices.Equal(got, w.addresses) {
-				report("%s has the addresses %v, want %v", name, got, w.addresses)
-			}
-		default:
-			if slices.ContainsFunc(got, func(a string) bool { return !slices.Contains(w.addresses, a) }) {
-				report("%s is claimed for %v by several devices and has %v", name, w.addresses, got)
-			}
-		}
-	}
-	for name, got := range ours {
-		report("%s has the addresses %v, and no reservation wants the name", name, got)
-	}
-	return errs
 }

@@ -315,10 +315,10 @@ func TestCheckerSeesDifferences(t *testing.T) {
 		}
 	}
 	must(t, s.Sim.Remove(solidsim.InternalServer, ours))
-	expect("with a record missing", "us3-cab10-ru1-idrac.site.com has the addresses []")
+	expect("with a record missing", "us3-cab10-ru1-idrac.site.com A is [], want [10.0.0.1] (host 1)")
 	must(t, s.Sim.Add(solidsim.InternalServer, ours))
 	must(t, s.Sim.Add(solidsim.InternalServer, solidsim.Record{Name: "stray.site.com", Type: "A", Value: "10.0.0.9", ClassParameters: ours.ClassParameters}))
-	expect("with a record too many", "no reservation wants the name")
+	expect("with a record too many", "stray.site.com A is [10.0.0.9], and no row wants it")
 	c.Foreign = []solidsim.Record{{Name: "by-hand.site.com", Type: "A", Value: "10.0.0.8", TTL: 60}}
 	expect("with a foreign record gone", "is gone or changed")
 	must(t, os.WriteFile(file, []byte(strings.Replace(string(good), "10.0.0.2", "10.0.0.3", 1)), 0o644))

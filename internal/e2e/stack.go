@@ -202,7 +202,7 @@ func (s *Stack) Checker(foreign ...solidsim.Record) *Checker {
 	return &Checker{
 		DSN: s.PG.DSN(Database, pgtest.Kea), NATS: s.NATS, Source: Database,
 		Records: func() []solidsim.Record { return s.Sim.Records(solidsim.InternalServer) },
-		Zone:    Zone, Foreign: foreign, Dir: s.OutputDir,
+		Zone:    Zone, TTL: 600, Foreign: foreign, Dir: s.OutputDir,
 	}
 }
 

@@ -27,6 +27,7 @@ type step struct {
 	sql   string
 	host  string // the name that the statement is about
 	dns   string // the address that the name has afterwards, "" for none
+	dns6  string // and the IPv6 address
 	file  string // the address in the cabinet file, "" for none
 }
 
@@ -50,9 +51,12 @@ var steps = []step{
 	{title: "Reservation 4 of 4", sql: insert("us3-cab10-ru18-idrac", "aabbccdd0018", "172.30.19.48"), host: "us3-cab10-ru18-idrac", dns: "172.30.19.48", file: "172.30.19.48"},
 	{title: "The INSERT of the guide", sql: insert("us3-cab10-ru20-idrac", "aabbccddeeff", "172.30.19.100"), host: "us3-cab10-ru20-idrac", dns: "172.30.19.100", file: "172.30.19.100"},
 	{title: "Its second INSERT", sql: insert("us3-cab10-ru21-idrac", "aabbccddee00", "172.30.19.101"), host: "us3-cab10-ru21-idrac", dns: "172.30.19.101", file: "172.30.19.101"},
+	{title: "An IPv6 address for it",
+		sql:  "INSERT INTO ipv6_reservations (address, prefix_len, type, host_id) SELECT '2001:db8::100', 128, 0, host_id FROM hosts WHERE hostname = 'us3-cab10-ru20-idrac';",
+		host: "us3-cab10-ru20-idrac", dns: "172.30.19.100", dns6: "2001:db8::100", file: "172.30.19.100"},
 	{title: "The address changes: the record moves",
 		sql:  "UPDATE hosts SET ipv4_address = ('172.30.19.110'::inet - '0.0.0.0'::inet) WHERE hostname = 'us3-cab10-ru20-idrac';",
-		host: "us3-cab10-ru20-idrac", dns: "172.30.19.110", file: "172.30.19.110"},
+		host: "us3-cab10-ru20-idrac", dns: "172.30.19.110", dns6: "2001:db8::100", file: "172.30.19.110"},
 	{title: "A name that a person has put into DNS by hand: DNS is left alone",
 		sql: insert("us3-cab10-ru22-idrac", "aabbccdd0022", "172.30.19.122"), host: "us3-cab10-ru22-idrac", dns: "192.0.2.22", file: "172.30.19.122"},
 	{title: "A deletion: acted upon after the hold-down of 10 s, since Kea itself writes an update as deletion and insertion",
@@ -126,9 +130,13 @@ func (st step) run(ctx context.Context, s *e2e.Stack, conn *pgx.Conn, messages *
 		})
 	}
 	await("stream", func(ctx context.Context) (string, error) { return st.inStream(ctx, messages) })
-	await("DNS", func(ctx context.Context) (string, error) {
-		return st.inDNS(ctx, s.Sim.DNSAddr(solidsim.InternalServer))
-	})
+	server := s.Sim.DNSAddr(solidsim.InternalServer)
+	await("DNS", func(ctx context.Context) (string, error) { return st.inDNS(ctx, server) })
+	for _, addr := range []string{st.dns, st.dns6} {
+		if addr != "" && st.file == st.dns { // not where DNS has what a person put there
+			await("PTR", func(ctx context.Context) (string, error) { return st.inReverse(ctx, server, addr) })
+		}
+	}
 	await("file", func(ctx context.Context) (string, error) { return st.inFile(ctx, s.OutputDir) })
 	return effects.Wait()
 }
@@ -147,27 +155,55 @@ func (st step) inStream(ctx context.Context, messages *nats.Subscription) (strin
 
 func (st step) inDNS(ctx context.Context, server string) (string, error) {
 	name := st.host + "." + e2e.Zone
+	for qtype, addr := range map[uint16]string{dns.TypeA: st.dns, dns.TypeAAAA: st.dns6} {
+		if err := awaitAnswer(ctx, server, name, qtype, addr); err != nil {
+			return "", err
+		}
+	}
+	switch {
+	case st.dns == "":
+		return name + " is gone", nil
+	case st.dns6 != "":
+		return name + " A " + st.dns + ", AAAA " + st.dns6, nil
+	}
+	return name + " A " + st.dns, nil
+}
+
+func (st step) inReverse(ctx context.Context, server, addr string) (string, error) {
+	reverse, err := dns.ReverseAddr(addr)
+	if err != nil {
+		return "", err
+	}
+	name := st.host + "." + e2e.Zone
+	return addr + " PTR " + name, awaitAnswer(ctx, server, reverse, dns.TypePTR, dns.Fqdn(name))
+}
+
+// awaitAnswer waits until the name server gives one record with the value, or
+// none for "".
+func awaitAnswer(ctx context.Context, server, name string, qtype uint16, want string) error {
 	var got []string
 	err := poll(ctx, func() (bool, error) {
-		answer, err := dns.ExchangeContext(ctx, new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeA), server)
+		answer, err := dns.ExchangeContext(ctx, new(dns.Msg).SetQuestion(dns.Fqdn(name), qtype), server)
 		if err != nil {
 			return false, err
 		}
 		got = nil
 		for _, rr := range answer.Answer {
-			if a, ok := rr.(*dns.A); ok {
-				got = append(got, a.A.String())
+			switch rr := rr.(type) {
+			case *dns.A:
+				got = append(got, rr.A.String())
+			case *dns.AAAA:
+				got = append(got, rr.AAAA.String())
+			case *dns.PTR:
+				got = append(got, rr.Ptr)
 			}
 		}
-		return st.dns == "" && len(got) == 0 || slices.Equal(got, []string{st.dns}), nil
+		return want == "" && len(got) == 0 || slices.Equal(got, []string{want}), nil
 	})
 	if err != nil {
-		return "", fmt.Errorf("%s has %v, want %q: %w", name, got, st.dns, err)
+		return fmt.Errorf("%s has %v, want %q: %w", name, got, want, err)
 	}
-	if st.dns == "" {
-		return name + " is gone", nil
-	}
-	return name + " A " + st.dns, nil
+	return nil
 }
 
 func (st step) inFile(ctx context.Context, dir string) (string, error) {

@@ -123,6 +123,12 @@ func insert(n int, name string) string {
 		VALUES (decode(lpad(to_hex(%d), 12, '0'), 'hex'), 0, 1, ('10.0.0.0'::inet - '0.0.0.0'::inet) + %d, '%s')`, n, n, name)
 }
 
+// insert6 makes one with an IPv6 address as well.
+func insert6(n int, name string) string {
+	return fmt.Sprintf(`WITH h AS (%s RETURNING host_id)
+		INSERT INTO ipv6_reservations (address, prefix_len, type, host_id) SELECT '2001:db8::%x', 128, 0, host_id FROM h`, insert(n, name), n)
+}
+
 func TestReservationBecomesRecordAndLine(t *testing.T) {
 	t.Parallel()
 	s := start(t, e2e.Options{})
@@ -140,7 +146,7 @@ func TestReservationBecomesRecordAndLine(t *testing.T) {
 	exec1(t, s, guideInsert)
 	exec1(t, s, insert(18, "us3-cab10-ru18-idrac"))
 	exec1(t, s, insert(19, "us3-cab10-ru19-ilo"))
-	exec1(t, s, insert(7, "us3-cab10-ru7-9-bmc"))
+	exec1(t, s, insert6(7, "us3-cab10-ru7-9-bmc"))
 	await(t, c)
 	if got := addresses(t, s, name); !slices.Equal(got, []string{"172.30.19.100"}) {
 		t.Errorf("%s resolves to %v", name, got)
@@ -242,8 +248,13 @@ func TestOutagesHeal(t *testing.T) {
 		t.Helper()
 		for range n {
 			next++
-			exec1(t, s, insert(next, fmt.Sprintf("us3-cab%02d-ru%d-idrac", next%4, next)))
+			form := insert
+			if next%3 == 0 {
+				form = insert6
+			}
+			exec1(t, s, form(next, fmt.Sprintf("us3-cab%02d-ru%d-idrac", next%4, next)))
 		}
+		exec1(t, s, fmt.Sprintf(`UPDATE ipv6_reservations SET address = replace(address::text, 'db8::', 'db8::1:')::inet WHERE host_id %% 6 = %d AND address::text NOT LIKE '%%:1:%%'`, next%6))
 		exec1(t, s, fmt.Sprintf(`UPDATE hosts SET ipv4_address = ipv4_address + 65536 WHERE host_id %% 5 = %d`, next%5))
 		exec1(t, s, fmt.Sprintf(`UPDATE hosts SET hostname = replace(hostname, 'idrac', 'ilo') WHERE host_id %% 7 = %d`, next%7))
 		exec1(t, s, fmt.Sprintf(`DELETE FROM hosts WHERE host_id %% 11 = %d`, next%11))
@@ -302,7 +313,8 @@ func TestCheckerSeesDifferences(t *testing.T) {
 			_ = p.Signal(syscall.SIGCONT)
 		}
 	})
-	ours := s.Sim.Records(solidsim.InternalServer)[0]
+	records := s.Sim.Records(solidsim.InternalServer)
+	ours := records[slices.IndexFunc(records, func(r solidsim.Record) bool { return r.Type == "A" })]
 	file := filepath.Join(s.OutputDir, "us3-cab10-discovery.yml")
 	good, err := os.ReadFile(file)
 	must(t, err)

@@ -45,6 +45,12 @@ const (
 	Database = "kea"
 )
 
+// ReverseZones returns the reverse zones of a Stack: those of 10.0.0.0/8,
+// 172.30.0.0/16 and 2001:db8::/32.
+func ReverseZones() []string {
+	return []string{"10.in-addr.arpa", "30.172.in-addr.arpa", "8.b.d.0.1.0.0.2.ip6.arpa"}
+}
+
 // Stack is the whole system on this machine: a throw-away PostgreSQL with Kea's
 // schema and the outbox, the simulator in this process, and the three services
 // as processes of their own. Everything listens on free ports of loopback and
@@ -86,7 +92,7 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 		return nil, err
 	}
 	s.Sim, err = solidsim.Start(ctx, solidsim.Config{
-		Zones: []string{Zone}, Users: map[string]string{simUser: simPassword}, Latency: o.Latency, Log: o.Log,
+		Zones: append(ReverseZones(), Zone), Users: map[string]string{simUser: simPassword}, Latency: o.Latency, Log: o.Log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start the SOLIDserver simulator: %w", err)
@@ -202,7 +208,7 @@ func (s *Stack) Checker(foreign ...solidsim.Record) *Checker {
 	return &Checker{
 		DSN: s.PG.DSN(Database, pgtest.Kea), NATS: s.NATS, Source: Database,
 		Records: func() []solidsim.Record { return s.Sim.Records(solidsim.InternalServer) },
-		Zone:    Zone, TTL: 600, Foreign: foreign, Dir: s.OutputDir,
+		Types:   []string{"A", "AAAA", "PTR"}, Zone: Zone, Reverse: ReverseZones(), TTL: 600, Foreign: foreign, Dir: s.OutputDir,
 	}
 }
 

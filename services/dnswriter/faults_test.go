@@ -99,7 +99,7 @@ func TestServerAwayAndBack(t *testing.T) {
 	w.src.Put(host(1, "a", "192.0.2.1"))
 	w.src.Beat(time.Second)
 	s := w.start()
-	s.awaitReadiness(http.StatusServiceUnavailable, "zone site.com cannot be read")
+	s.awaitReadiness(http.StatusServiceUnavailable, "the list of zones cannot be read")
 	w.sim.SetFaults(nil)
 	s.checked(1)
 	w.awaitRecord("a", "192.0.2.1")

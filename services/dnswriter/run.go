@@ -2,11 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/sourcegraph/conc"
 
 	"github.com/keastream/keastream/internal/daemon"
 	"github.com/keastream/keastream/pkg/events"
@@ -17,18 +18,6 @@ import (
 
 // Run runs the service until ctx ends, or does one check.
 func (v *runVerb) Run(ctx context.Context, d *daemon.Daemon) error {
-	zones, err := dns.ParseZones(v.Zones)
-	if err != nil {
-		return err
-	}
-	servers, err := v.servers()
-	if err != nil {
-		return err
-	}
-	views, err := v.views()
-	if err != nil {
-		return err
-	}
 	config := v.solidserver()
 	config.Metrics, config.Log = solidserver.NewMetrics(d.Metrics), d.Log
 	client, err := solidserver.New(config)
@@ -43,32 +32,28 @@ func (v *runVerb) Run(ctx context.Context, d *daemon.Daemon) error {
 	defer conn.Close()
 
 	view := events.NewView()
-	reconciler := reconcile.New(reconcile.Config{
-		Provider: client.Scope(v.Scope, servers[v.Scope], views[v.Scope]),
-		View:     view, Zones: zones, Sources: v.Sources,
-		Scope: v.Scope, PublicOnly: v.Scope == externalScope, TTL: v.TTL,
-		HoldDown: v.HoldDown, Sweep: v.Sweep, Workers: v.Workers,
-		Metrics: reconcile.NewMetrics(d.Metrics), Log: d.Log,
-		Alive: d.Progress("reconcile", time.Minute).Beat,
-		Phase: d.Status,
-	})
-	handlers := reconciler.Handlers()
+	scopes, err := v.scopes(d, client, view)
+	if err != nil {
+		return err
+	}
+	handlers := scopes.handlers()
 	handlers.Alive, handlers.Log = d.Progress("stream", time.Minute).Beat, d.Log
-
 	d.Ready("nats", func() error { return connected(conn) })
-	d.Ready("stream", reconciler.CaughtUp)
-	d.Ready("dns", reconciler.InStep)
-	d.Ready("ownership marks", reconciler.KeepsMarks)
-	return d.Run(ctx,
-		daemon.Task{Name: "stream", Run: func(ctx context.Context) error {
-			return events.Watch(ctx, conn, view, handlers)
-		}},
-		daemon.Task{Name: "reconcile", Run: func(ctx context.Context) error {
-			if v.Once {
-				return once(ctx, d, reconciler)
-			}
-			return reconciler.Run(ctx)
-		}})
+	d.Ready("stream", scopes[0].CaughtUp)
+	tasks := []daemon.Task{{Name: "stream", Run: func(ctx context.Context) error {
+		return events.Watch(ctx, conn, view, handlers)
+	}}}
+	if v.Once {
+		tasks = append(tasks, daemon.Task{Name: "reconcile", Run: func(ctx context.Context) error { return scopes.once(ctx, d) }})
+	}
+	for _, s := range scopes {
+		d.Ready("dns "+s.name, s.InStep)
+		d.Ready("ownership marks "+s.name, s.KeepsMarks)
+		if !v.Once {
+			tasks = append(tasks, daemon.Task{Name: "reconcile " + s.name, Run: s.Run})
+		}
+	}
+	return d.Run(ctx, tasks...)
 }
 
 // connected tells whether NATS is there. Without it DNS stays as it is.
@@ -83,28 +68,87 @@ func connected(conn *nats.Conn) error {
 	}
 }
 
-// once does one check.
-func once(ctx context.Context, d *daemon.Daemon, reconciler *reconcile.Reconciler) error {
-	result, err := reconciler.RunOnce(ctx)
-	fmt.Fprintf(d.Out, "%d records created, %d updated, %d removed, %d removals withheld\n",
-		result.Created, result.Updated, result.Removed, len(result.Withheld))
-	for _, record := range result.Withheld {
-		fmt.Fprintln(d.Out, "withheld:", record)
-	}
-	return verdict(result, err)
+// A scope is one of the DNS servers that are kept in step, all by one picture of
+// the reservations and one client of the appliance.
+type scope struct {
+	*reconcile.Reconciler
+	name string
 }
 
-// verdict is what the process ends with after one check.
-func verdict(result reconcile.Result, err error) error {
-	switch {
-	case err != nil:
-		return err
-	case len(result.Incomplete) > 0:
-		return fmt.Errorf("%d removals are withheld, because these sources are not complete: %s: %w",
-			len(result.Withheld), strings.Join(result.Incomplete, ", "), daemon.ErrDifference)
-	case len(result.Withheld) > 0:
-		return fmt.Errorf("%d removals are withheld, because the proof that no reservation asks for the records did not come in time: %w",
-			len(result.Withheld), daemon.ErrDifference)
+type scopes []scope
+
+// scopes makes the reconcilers of all scopes.
+func (v *runVerb) scopes(d *daemon.Daemon, client *solidserver.Client, view *events.View) (scopes, error) {
+	zones, zonesErr := dns.ParseZones(v.Zones)
+	servers, serversErr := v.servers()
+	views, viewsErr := v.views()
+	policy, policyErr := v.policy()
+	ptr, ptrErr := v.ptr()
+	if err := errors.Join(zonesErr, serversErr, viewsErr, policyErr, ptrErr); err != nil {
+		return nil, err
 	}
-	return daemon.ErrDone
+	metrics := reconcile.NewMetrics(d.Metrics)
+	phases := newPhases(d.Status)
+	var all scopes
+	for _, name := range v.Scopes {
+		all = append(all, scope{name: name, Reconciler: reconcile.New(reconcile.Config{
+			Provider: client.Scope(name, servers[name], views[name]),
+			View:     view, Zones: zones, Sources: v.Sources,
+			Scope: name, PublicOnly: v.publicOnly(name), PTR: ptr, Policy: policy, TTL: v.TTL,
+			HoldDown: v.HoldDown, Sweep: v.Sweep, Workers: v.Workers,
+			Metrics: metrics, Log: d.Log,
+			Alive: d.Progress("reconcile "+name, time.Minute).Beat,
+			Phase: phases.of(name, len(v.Scopes)),
+		})})
+	}
+	return all, nil
+}
+
+// handlers hands everything to every scope, one after the other.
+func (all scopes) handlers() events.Handlers {
+	each := make([]events.Handlers, len(all))
+	for i, s := range all {
+		each[i] = s.Handlers()
+	}
+	return events.Handlers{
+		Changed: func(d events.Difference) {
+			for _, h := range each {
+				h.Changed(d)
+			}
+		},
+		CaughtUp: func() {
+			for _, h := range each {
+				h.CaughtUp()
+			}
+		},
+		Heartbeat: func(s events.SourceState) {
+			for _, h := range each {
+				h.Heartbeat(s)
+			}
+		},
+	}
+}
+
+// once does one check of each scope, all at a time.
+func (all scopes) once(ctx context.Context, d *daemon.Daemon) error {
+	results := make([]reconcile.Result, len(all))
+	errs := make([]error, len(all))
+	var checks conc.WaitGroup
+	for i, s := range all {
+		checks.Go(func() { results[i], errs[i] = s.RunOnce(ctx) })
+	}
+	checks.Wait()
+	verdicts := make([]error, len(all))
+	for i, s := range all {
+		result := results[i]
+		fmt.Fprintf(d.Out, "scope %s: %d records created, %d updated, %d removed, %d removals withheld\n",
+			s.name, result.Created, result.Updated, result.Removed, len(result.Withheld))
+		for _, record := range result.Withheld {
+			fmt.Fprintf(d.Out, "scope %s: withheld: %s\n", s.name, record)
+		}
+		if verdicts[i] = verdict(result, errs[i]); verdicts[i] != nil {
+			verdicts[i] = fmt.Errorf("scope %s: %w", s.name, verdicts[i])
+		}
+	}
+	return worst(verdicts)
 }

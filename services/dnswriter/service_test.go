@@ -42,9 +42,9 @@ type world struct {
 	quiets   int64  // calls of quiet
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, moreZones ...string) *world {
 	t.Helper()
-	sim, err := solidsim.Start(t.Context(), solidsim.Config{Zones: []string{zone}, Users: map[string]string{user: password}})
+	sim, err := solidsim.Start(t.Context(), solidsim.Config{Zones: append(moreZones, zone), Users: map[string]string{user: password}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,8 +175,8 @@ func (s *service) quiet() {
 	s.w.t.Helper()
 	s.w.quiets++
 	name := fmt.Sprintf("quiet%d", s.w.quiets)
-	s.w.src.Put(host(900+s.w.quiets, name, "192.0.2.250"))
-	s.w.awaitRecord(name, "192.0.2.250")
+	s.w.src.Put(host(900+s.w.quiets, name, "203.0.113.250"))
+	s.w.awaitRecord(name, "203.0.113.250")
 	s.metric(`keastream_dns_queued_names{scope="internal"} 0`)
 }
 

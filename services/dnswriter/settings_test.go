@@ -24,14 +24,16 @@ func call(t *testing.T, args ...string) (code int, output string) {
 
 func TestAllWrongSettingsAreNamedAtOnce(t *testing.T) {
 	t.Parallel()
-	code, output := call(t, "--sources", "US3,ok", "--dns-zone", "bad zone,12=lab.example.com", "--dns-scope", "internal,external",
+	code, output := call(t, "--sources", "US3,ok", "--dns-zone", "bad zone,12=lab.example.com", "--dns-scope", "internal,public,internal",
+		"--policy", "destroy", "--ptr", "maybe", "--allow-private", "all",
 		"--dns-server", "internal", "--dns-server", "secret=x", "--dns-view", "in", "--dns-view", "public=x", "--ttl", "4", "--hold-down", "0s", "--sweep", "10ms", "--workers", "65",
 		"--api-rate=-1", "--sds-host", "http://sds.example.com", "--sds-ca", "/does/not/exist", "--sds-auth", "kerberos", "--sds-username", "u")
 	if code != daemon.ExitSettings {
 		t.Errorf("the exit code is %d", code)
 	}
 	for _, want := range []string{
-		`--sources: source "US3"`, `--dns-zone: zone "bad zone"`, "--dns-scope=internal,external: one process writes one scope",
+		`--sources: source "US3"`, `--dns-zone: zone "bad zone"`, "--dns-scope=public: not internal or external", "--dns-scope=internal: is given twice",
+		`--policy: "destroy" is none of sync, upsert-only`, `--ptr: "maybe" is none of auto, on, off`, "--allow-private=all: not internal",
 		"--dns-server=internal: give it as SCOPE=NAME", `scope "secret" is not internal or external`,
 		"--dns-view=in: give it as SCOPE=NAME", `--dns-view=public=x: scope "public" is not`, "--ttl=4", "--hold-down=0s",
 		"--sweep=10ms", "--workers=65", "--api-rate=-1", "the API speaks https only", "/does/not/exist",
@@ -122,7 +124,7 @@ func TestVerdict(t *testing.T) {
 		err    error
 		want   error
 	}{
-		{reconcile.Result{Created: 1}, nil, daemon.ErrDone},
+		{reconcile.Result{Created: 1}, nil, nil},
 		{reconcile.Result{Withheld: []string{"a.site.com A 192.0.2.1"}}, nil, daemon.ErrDifference},
 		{reconcile.Result{Withheld: []string{"a.site.com A 192.0.2.1"}, Incomplete: []string{"us3"}}, nil, daemon.ErrDifference},
 		{reconcile.Result{Withheld: []string{"a.site.com A 192.0.2.1"}}, failure, failure},

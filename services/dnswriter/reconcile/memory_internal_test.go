@@ -131,7 +131,7 @@ func (m *memory) Lookup(ctx context.Context, zone, name string) (rows []dns.Row,
 func (m *memory) Create(ctx context.Context, zone string, rec dns.Record, owner dns.Owner, exclusive bool) (id string, err error) {
 	err = m.call(ctx, "create", rec.Name, func() error {
 		if slices.ContainsFunc(m.rows, func(r dns.Row) bool {
-			return r.Record.Same(rec) || exclusive && !m.ignoresExclusive && r.Name == rec.Name && r.Type == rec.Type
+			return r.Zone == zone && (r.Record.Same(rec) || exclusive && !m.ignoresExclusive && r.Name == rec.Name && r.Type == rec.Type)
 		}) {
 			return dns.ErrExists
 		}

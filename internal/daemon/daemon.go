@@ -46,6 +46,7 @@ type Daemon struct {
 	Out io.Writer
 
 	settings  Settings
+	screen    *screen // nil: nobody is looking
 	mux       *http.ServeMux
 	listening chan struct{} // closed when addr is set
 	addr      net.Addr

@@ -117,8 +117,14 @@ func (p Program) Run(ctx context.Context) int {
 	defer stop()
 	context.AfterFunc(ctx, stop)
 
+	var screen *screen
+	if settings.LogFormat != "json" {
+		if screen = newScreen(p.Stderr); screen != nil {
+			p.Stderr = screen
+		}
+	}
 	d := New(p.Name, *settings, newLogger(*settings, p.Stdout, p.Stderr))
-	d.Out = p.Stdout
+	d.Out, d.screen = p.Stdout, screen
 	call.BindTo(ctx, (*context.Context)(nil))
 	return d.exitCode(ctx, call.Run(d))
 }

@@ -53,6 +53,11 @@ func (v *runVerb) Run(ctx context.Context, d *daemon.Daemon) error {
 			tasks = append(tasks, daemon.Task{Name: "reconcile " + s.name, Run: s.Run})
 		}
 	}
+	if d.Interactive() {
+		tasks = append(tasks, daemon.Task{Name: "progress", Run: func(ctx context.Context) error {
+			return scopes.showProgress(ctx, d.Line)
+		}})
+	}
 	return d.Run(ctx, tasks...)
 }
 

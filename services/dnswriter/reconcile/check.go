@@ -71,6 +71,8 @@ func (r *Reconciler) announce(ctx context.Context) {
 func (r *Reconciler) check(ctx context.Context, areas []area) (unread []area) {
 	start := time.Now()
 	r.metrics.attempt.SetToCurrentTime()
+	r.running.begin()
+	defer r.running.end()
 	r.mu.Lock()
 	r.made = counts{}
 	r.mu.Unlock()
@@ -122,8 +124,7 @@ func (r *Reconciler) surveyed() bool {
 // settle plans names and waits until the workers have been through those of which
 // something is to be done. It returns false if ctx ended before.
 func (r *Reconciler) settle(ctx context.Context, names []string) bool {
-	r.running.begin(len(names))
-	defer r.running.end()
+	r.running.found(len(names))
 	for some := range slices.Chunk(names, portion) {
 		r.queue.check(r.review(ctx, some))
 		r.running.reviewed(len(some))

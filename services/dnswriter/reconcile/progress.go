@@ -7,9 +7,10 @@ import (
 
 // Progress tells how far a running check is.
 type Progress struct {
-	// Took is how long it has been writing.
+	// Took is how long it has been running.
 	Took time.Duration
-	// Done of All names are in step, or have been tried.
+	// Done of All names are in step, or have been tried. While the zones are read,
+	// both are 0.
 	Done, All int
 	// Changes were accepted since it began, Failing is how many names have to be
 	// tried again.
@@ -39,11 +40,18 @@ type running struct {
 	names, seen int
 }
 
-// begin notes that a check of n names begins.
-func (c *running) begin(n int) {
+// begin notes that a check begins.
+func (c *running) begin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.began, c.names, c.seen = time.Now(), n, 0
+	c.began, c.names, c.seen = time.Now(), 0, 0
+}
+
+// found notes how many names are to be planned.
+func (c *running) found(names int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.names = names
 }
 
 // reviewed notes that n more names were planned.

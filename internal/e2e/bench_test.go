@@ -67,7 +67,7 @@ func measureResident(b *testing.B, n int) {
 	}
 }
 
-// awaitAll waits until n reservations are records and lines.
+// awaitAll waits until n reservations are records, forward and reverse, and lines.
 func awaitAll(ctx context.Context, b *testing.B, s *e2e.Stack, n int) {
 	b.Helper()
 	for {
@@ -84,7 +84,7 @@ func awaitAll(ctx context.Context, b *testing.B, s *e2e.Stack, n int) {
 			lines += strings.Count(string(text), "- ip:")
 		}
 		records := len(s.Sim.Records(solidsim.InternalServer))
-		if lines == n && records == n {
+		if lines == n && records == 2*n { // A and PTR
 			return
 		}
 		select {

@@ -233,6 +233,10 @@ func TestObserve(t *testing.T) {
 	if status, body := s.get("/readyz"); status != http.StatusOK {
 		t.Errorf("/readyz is %d: %s", status, body)
 	}
+	s = w.start("--policy", "observe", "--once")
+	if code := s.wait(); code != daemon.ExitDifference || s.log.count("9 changes are not allowed by --policy") == 0 {
+		t.Errorf("the exit code is %d", code)
+	}
 	if calls := w.sim.Calls(); calls.Writes != 0 || !slices.Equal(before, w.sim.Records(solidsim.InternalServer)) {
 		t.Errorf("something was written: %v", calls.ByService)
 	}

@@ -44,7 +44,7 @@ type runVerb struct {
 	Username     string `name:"sds-username" required:"" env:"SDS_USERNAME" placeholder:"NAME" help:"User of SOLIDserver, or the id of the token."`
 	PasswordFile string `name:"sds-password-file" placeholder:"FILE" help:"File with the password of SOLIDserver, or the secret of the token; it is read for every call. Without it KEASTREAM_SDS_PASSWORD or SDS_PASSWORD counts."`
 
-	Once bool `name:"once" help:"Do one consistency check and end: exit code 3 if removals are still without proof after a while."`
+	Once bool `name:"once" help:"Do one consistency check and end: exit code 3 if removals are still without proof after a while, or if --policy does not allow all that is to be done."`
 }
 
 // The names of the scopes.

@@ -125,6 +125,7 @@ func TestVerdict(t *testing.T) {
 		want   error
 	}{
 		{reconcile.Result{Created: 1}, nil, nil},
+		{reconcile.Result{Created: 1, Skipped: 1}, nil, daemon.ErrDifference},
 		{reconcile.Result{Withheld: []string{"a.site.com A 192.0.2.1"}}, nil, daemon.ErrDifference},
 		{reconcile.Result{Withheld: []string{"a.site.com A 192.0.2.1"}, Incomplete: []string{"us3"}}, nil, daemon.ErrDifference},
 		{reconcile.Result{Withheld: []string{"a.site.com A 192.0.2.1"}}, failure, failure},

@@ -123,16 +123,16 @@ func (r *Reconciler) leaveZones(ctx context.Context) {
 		}
 	}
 	r.cache.drop(gone)
-	for _, rows := range []map[string][]dns.Row{r.fresh, r.withdrawn} {
-		for name, made := range rows {
-			made = slices.DeleteFunc(made, func(row dns.Row) bool { return gone(row.Zone) })
-			if rows[name] = made; len(made) == 0 {
-				delete(rows, name)
-			}
+	r.fresh.drop(func(_, zone string) bool { return gone(zone) })
+	for name, made := range r.withdrawn {
+		made = slices.DeleteFunc(made, func(row dns.Row) bool { return gone(row.Zone) })
+		if r.withdrawn[name] = made; len(made) == 0 {
+			delete(r.withdrawn, name)
 		}
 	}
-	for _, name := range r.noted() {
+	for _, name := range slices.Collect(r.noted()) {
 		if _, ok := r.index.placement.ZoneOf(name); !ok {
+			delete(r.following, name)
 			r.observe(name, Changes{})
 			r.enter(ctx, name, Changes{})
 		}
@@ -144,28 +144,37 @@ func errNoZone(zone area) error {
 	return fmt.Errorf("the DNS server has no zone %s: create it there, or take it out of --dns-zone", string(zone))
 }
 
-// readings is how many zones are read at a time.
+// readings is how many forward zones are read at a time.
 const readings = 4
 
-// readAreas reads areas into the cache. It returns those that were read and those
-// that were not.
+// readAreas reads areas into the cache, forward zones several at a time and then
+// all reverse zones, so that the rows of both are not in memory twice at once. It
+// returns those that were read and those that were not.
 func (r *Reconciler) readAreas(ctx context.Context, areas []area) (read, unread []area) {
 	var mu sync.Mutex
+	one := func(a area) {
+		err := r.readArea(ctx, a)
+		if err != nil {
+			r.cannotRead(ctx, a, err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil {
+			unread = append(unread, a)
+		} else {
+			read = append(read, a)
+		}
+	}
 	tasks := pool.New().WithMaxGoroutines(readings)
 	for _, a := range areas {
-		tasks.Go(func() {
-			err := r.readArea(ctx, a)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				unread = append(unread, a)
-				r.cannotRead(ctx, a, err)
-				return
-			}
-			read = append(read, a)
-		})
+		if a != reverseZones {
+			tasks.Go(func() { one(a) })
+		}
 	}
 	tasks.Wait()
+	if slices.Contains(areas, reverseZones) {
+		one(reverseZones)
+	}
 	slices.Sort(read)
 	slices.Sort(unread)
 	return read, unread

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"time"
@@ -165,38 +166,36 @@ func (r *Reconciler) review(ctx context.Context, names []string) []string {
 func (r *Reconciler) names(areas []area, all bool) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	set := make(map[string]struct{}, len(r.index.claimants.first))
-	add := func(name string) {
-		zone, ok := r.readyZone(name)
-		if ok && (all || dns.IsReverse(name) || slices.Contains(areas, areaOf(zone))) {
-			set[name] = struct{}{}
+	names := make([]string, 0, len(r.index.claimants.first))
+	add := func(from iter.Seq[string], known func(string) bool) {
+		for name := range from {
+			if known(name) {
+				continue
+			}
+			zone, ok := r.readyZone(name)
+			if ok && (all || dns.IsReverse(name) || slices.Contains(areas, areaOf(zone))) {
+				names = append(names, name)
+			}
 		}
 	}
-	for name := range r.index.claimants.first {
-		add(name)
-	}
-	for name := range r.cache.ours() {
-		add(name)
-	}
-	for _, name := range r.noted() {
-		add(name)
-	}
-	names := slices.Collect(maps.Keys(set))
+	wanted := func(name string) bool { _, ok := r.index.claimants.first[name]; return ok }
+	add(maps.Keys(r.index.claimants.first), func(string) bool { return false })
+	add(r.cache.ours(), wanted)
+	add(r.noted(), wanted)
 	slices.SortFunc(names, compareNames)
-	return names
+	return slices.Compact(names)
 }
 
 // freshAreas returns the areas with rows that were created and not read back.
 func (r *Reconciler) freshAreas() []area {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	set := make(map[area]struct{})
-	for _, rows := range r.fresh {
-		for _, row := range rows {
-			set[areaOf(row.Zone)] = struct{}{}
-		}
+	var areas []area
+	for _, zone := range r.fresh.zones() {
+		areas = append(areas, areaOf(zone))
 	}
-	return slices.Sorted(maps.Keys(set))
+	slices.Sort(areas)
+	return slices.Compact(areas)
 }
 
 // confirmAll judges what was created by a reading of the areas, and asks for
@@ -205,7 +204,8 @@ func (r *Reconciler) freshAreas() []area {
 func (r *Reconciler) confirmAll(ctx context.Context, areas []area) {
 	r.mu.Lock()
 	var odd []string
-	for name, rows := range r.fresh {
+	for _, name := range slices.Collect(r.fresh.names()) {
+		rows := r.fresh.at(name)
 		wasRead := slices.ContainsFunc(rows, func(row dns.Row) bool { return slices.Contains(areas, areaOf(row.Zone)) })
 		if wasRead && !r.suspect[name] {
 			r.confirm(ctx, name)
@@ -215,8 +215,8 @@ func (r *Reconciler) confirmAll(ctx context.Context, areas []area) {
 			}
 		}
 	}
-	if len(r.fresh) == 0 {
-		r.fresh = make(map[string][]dns.Row) // a map does not become smaller
+	if len(r.fresh.first) == 0 {
+		r.fresh = newRows() // a map does not become smaller
 	}
 	r.mu.Unlock()
 	slices.SortFunc(odd, compareNames)

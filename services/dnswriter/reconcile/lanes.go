@@ -24,7 +24,7 @@ func (r *Reconciler) follows(s Step) bool {
 		return false
 	}
 	same := func(row dns.Row) bool { return row.Record.Same(forward) }
-	return r.suspect[forward.Name] && slices.ContainsFunc(r.fresh[forward.Name], same) ||
+	return r.suspect[forward.Name] && slices.ContainsFunc(r.fresh.at(forward.Name), same) ||
 		slices.ContainsFunc(r.withdrawn[forward.Name], same)
 }
 

@@ -262,9 +262,9 @@ func TestReverseZoneComesAndGoes(t *testing.T) {
 			b.after(5*time.Minute, "a 192.0.2.1", knownHost)
 			b.r.mu.Lock()
 			defer b.r.mu.Unlock()
-			for key := range b.r.tallies {
-				if dns.IsReverse(key.name) {
-					t.Errorf("%v is still counted", key)
+			for name := range b.r.tallies {
+				if dns.IsReverse(name) {
+					t.Errorf("%s is still counted", name)
 				}
 			}
 		})

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"iter"
 	"maps"
 	"slices"
 	"time"
@@ -14,7 +15,8 @@ import (
 // Reconciler's mutex.
 type ledger struct {
 	metrics   scoped
-	tallies   map[tallied]Tally     // without those that are zero
+	tallies   map[string]*tallies   // by name, without those that are zero
+	shared    map[tallies]*tallies  // each of them once: nearly all are equal
 	conflicts map[string][]*dispute // by name
 	failing   map[string]bool       // names that are tried again
 	skipped   map[string][]Step     // by name, what the policy does not allow
@@ -29,10 +31,8 @@ type ledger struct {
 	awaySince time.Time
 }
 
-type tallied struct {
-	name  string
-	rtype dns.Type
-}
+// tallies are those of one name, by the places of managedTypes.
+type tallies [len(managedTypes)]Tally
 
 // dispute is a conflict that was found.
 type dispute struct {
@@ -58,7 +58,8 @@ func (c *counts) add(op Op) {
 func newLedger(metrics scoped) ledger {
 	return ledger{
 		metrics:   metrics,
-		tallies:   make(map[tallied]Tally),
+		tallies:   make(map[string]*tallies),
+		shared:    make(map[tallies]*tallies),
 		conflicts: make(map[string][]*dispute),
 		failing:   make(map[string]bool),
 		skipped:   make(map[string][]Step),
@@ -68,11 +69,7 @@ func newLedger(metrics scoped) ledger {
 
 // enter takes note of the plan of one name.
 func (r *Reconciler) enter(ctx context.Context, name string, changes Changes) {
-	for _, rtype := range dns.Types() {
-		if managed(rtype) {
-			r.tally(tallied{name, rtype}, changes.Tallies[rtype])
-		}
-	}
+	r.tally(name, changes.Tallies)
 	r.skip(ctx, name, changes.Skipped)
 	before := r.conflicts[name]
 	var now []*dispute
@@ -97,16 +94,27 @@ func (r *Reconciler) enter(ctx context.Context, name string, changes Changes) {
 	r.conflicts[name] = now
 }
 
-func (l *ledger) tally(key tallied, t Tally) {
-	if t == l.tallies[key] {
-		return
+// tally replaces what a name counts for.
+func (l *ledger) tally(name string, found map[dns.Type]Tally) {
+	var before, now tallies
+	if known := l.tallies[name]; known != nil {
+		before = *known
 	}
-	l.metrics.tally(key.rtype, l.tallies[key], t)
-	if t == (Tally{}) {
-		delete(l.tallies, key)
-		return
+	for i, rtype := range managedTypes {
+		if now[i] = found[rtype]; now[i] != before[i] {
+			l.metrics.tally(rtype, before[i], now[i])
+		}
 	}
-	l.tallies[key] = t
+	switch {
+	case now == before:
+	case now == tallies{}:
+		delete(l.tallies, name)
+	default:
+		if l.shared[now] == nil {
+			l.shared[now] = new(now)
+		}
+		l.tallies[name] = l.shared[now]
+	}
 }
 
 // skip tells of steps that the policy does not allow.
@@ -131,14 +139,18 @@ func (r *Reconciler) skip(ctx context.Context, name string, steps []Step) {
 
 // noted returns the names of which something is noted, in no order and some of
 // them twice.
-func (r *Reconciler) noted() (names []string) {
-	for key := range r.tallies {
-		names = append(names, key.name)
+func (r *Reconciler) noted() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, names := range []iter.Seq[string]{
+			maps.Keys(r.tallies), maps.Keys(r.conflicts), maps.Keys(r.skipped), maps.Keys(r.holds), maps.Keys(r.waiting), maps.Keys(r.following),
+		} {
+			for name := range names {
+				if !yield(name) {
+					return
+				}
+			}
+		}
 	}
-	names = slices.AppendSeq(names, maps.Keys(r.conflicts))
-	names = slices.AppendSeq(names, maps.Keys(r.skipped))
-	names = slices.AppendSeq(names, maps.Keys(r.holds))
-	return slices.AppendSeq(names, maps.Keys(r.waiting))
 }
 
 // raise tells of the conflicts that have come up. Those between reservations

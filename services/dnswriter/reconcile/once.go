@@ -15,6 +15,8 @@ import (
 type Result struct {
 	// Created, Updated and Removed are numbers of records.
 	Created, Updated, Removed int
+	// Skipped is the number of changes that the policy did not allow.
+	Skipped int
 	// Withheld are the records that are still there because it was not proved in
 	// time that nobody asks for them, each as "a.lab.example.com A 192.0.2.1",
 	// sorted. Incomplete are the sources without which it cannot be proved.
@@ -118,6 +120,9 @@ func (r *Reconciler) result(ctx context.Context) Result {
 	r.raise(ctx, time.Now().Add(r.cfg.HoldDown)) // there is no later
 	result := Result{Created: r.total.created, Updated: r.total.updated, Removed: r.total.removed}
 	result.Withheld, result.Incomplete = r.withheld()
+	for _, steps := range r.skipped {
+		result.Skipped += len(steps)
+	}
 	return result
 }
 

@@ -104,7 +104,7 @@ type Reconciler struct {
 	// before anything is decided.
 	suspect map[string]bool
 	// fresh are rows that we created into an empty name and have not read back.
-	fresh map[string][]dns.Row
+	fresh rows
 	// withdrawn are those of them that have to go again, because the name was
 	// not empty.
 	withdrawn map[string][]dns.Row
@@ -133,7 +133,7 @@ func New(cfg Config) *Reconciler {
 		cache:     newCache(),
 		read:      make(map[area]bool),
 		suspect:   make(map[string]bool),
-		fresh:     make(map[string][]dns.Row),
+		fresh:     newRows(),
 		withdrawn: make(map[string][]dns.Row),
 		late:      make(map[string]time.Time),
 		holds:     make(map[string]*hold),

@@ -222,7 +222,7 @@ func (r *Reconciler) created(t *task, s Step, id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.cache.add(row)
-	r.fresh[t.name] = append(r.fresh[t.name], row)
+	r.fresh.add(row)
 	if !t.check || r.marks == marksUnknown {
 		r.suspect[t.name] = true
 	}
@@ -235,7 +235,7 @@ func (r *Reconciler) confirm(ctx context.Context, name string) {
 	r.seen(rows)
 	delete(r.withdrawn, name)
 	var unresolved []dns.Row
-	for _, made := range r.fresh[name] {
+	for _, made := range r.fresh.at(name) {
 		i := slices.IndexFunc(rows, func(row dns.Row) bool {
 			return row.Zone == made.Zone && row.Record.Same(made.Record) && (row.Owner != nil || row.ID == made.ID)
 		})
@@ -253,11 +253,7 @@ func (r *Reconciler) confirm(ctx context.Context, name string) {
 			r.withdrawn[name] = append(r.withdrawn[name], rows[i])
 		}
 	}
-	if len(unresolved) == 0 {
-		delete(r.fresh, name)
-		return
-	}
-	r.fresh[name] = unresolved
+	r.fresh.put(name, unresolved)
 }
 
 // settled gives back a name of which nothing is left to do.

@@ -1,0 +1,94 @@
+package reconcile
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+
+	"github.com/keastream/keastream/pkg/events"
+	"github.com/keastream/keastream/services/dnswriter/dns"
+)
+
+func drawRow(t *rapid.T) dns.Row {
+	row := dns.Row{
+		Record: dns.Record{
+			Name:  rapid.SampledFrom([]string{"a.example.com", "b.example.com", "1.2.0.192.in-addr.arpa"}).Draw(t, "name"),
+			Type:  rapid.SampledFrom(dns.Types()).Draw(t, "type"),
+			Value: rapid.SampledFrom([]string{"192.0.2.1", "a.example.com", ""}).Draw(t, "value"),
+			TTL:   rapid.Uint32().Draw(t, "ttl"),
+		},
+		ID:       rapid.SampledFrom([]string{"1", "0", "007", "18446744073709551615", "18446744073709551616", "-1", "", "x"}).Draw(t, "id"),
+		Zone:     rapid.SampledFrom([]string{"example.com", "2.0.192.in-addr.arpa"}).Draw(t, "zone"),
+		Pending:  rapid.Bool().Draw(t, "pending"),
+		Deleting: rapid.Bool().Draw(t, "deleting"),
+	}
+	if n := rapid.IntRange(0, 3).Draw(t, "owners"); n > 0 {
+		row.Owner = new(dns.Owner{})
+		for i := range n - 1 { // with 1 a mark that names nobody
+			row.Owner.Hosts = append(row.Owner.Hosts, events.Key{Source: rapid.SampledFrom([]string{"us3", "us4"}).Draw(t, "source"), HostID: int64(i)})
+		}
+	}
+	return row
+}
+
+// Rows come back as they were put in, by name and in order.
+func TestRowsAreASliceByName(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		table := newRows()
+		want := make(map[string][]dns.Row)
+		remove := func(name string, gone func(dns.Row) bool) {
+			if want[name] = slices.DeleteFunc(want[name], gone); len(want[name]) == 0 {
+				delete(want, name)
+			}
+		}
+		for range rapid.IntRange(1, 20).Draw(t, "steps") {
+			row := drawRow(t)
+			switch rapid.IntRange(0, 5).Draw(t, "step") {
+			case 0:
+				table.dropAt(row.Name, func(r dns.Row) bool { return r.ID == row.ID })
+				remove(row.Name, func(r dns.Row) bool { return r.ID == row.ID })
+			case 1:
+				gone := func(name, zone string) bool { return zone == row.Zone && name != row.Value }
+				table.drop(gone)
+				for name := range want {
+					remove(name, func(r dns.Row) bool { return gone(name, r.Zone) })
+				}
+			case 2:
+				table.put(row.Name, []dns.Row{row, row})
+				want[row.Name] = []dns.Row{row, row}
+			default:
+				table.add(row)
+				want[row.Name] = append(want[row.Name], row)
+			}
+			got := make(map[string][]dns.Row)
+			for name := range table.names() {
+				got[name] = table.at(name)
+			}
+			if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+				t.Fatalf("the rows (-want +got):\n%s", diff)
+			}
+			var zones, owned []string
+			for name, rows := range want {
+				for _, r := range rows {
+					zones = append(zones, r.Zone)
+				}
+				if slices.ContainsFunc(rows, ours) {
+					owned = append(owned, name)
+				}
+			}
+			slices.Sort(zones)
+			slices.Sort(owned)
+			if found, known := table.zones(), slices.Compact(zones); fmt.Sprint(slices.Sorted(slices.Values(found))) != fmt.Sprint(known) {
+				t.Fatalf("the zones are %v, want %v", found, known)
+			}
+			if found := slices.Sorted(table.ours()); !slices.Equal(found, owned) {
+				t.Fatalf("ours are %v, want %v", found, owned)
+			}
+		}
+	})
+}

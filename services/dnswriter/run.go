@@ -143,6 +143,7 @@ func (all scopes) once(ctx context.Context, d *daemon.Daemon) error {
 		checks.Go(func() { results[i], errs[i] = s.RunOnce(ctx) })
 	}
 	checks.Wait()
+	d.Line("")
 	verdicts := make([]error, len(all))
 	for i, s := range all {
 		result := results[i]

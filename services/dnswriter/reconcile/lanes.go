@@ -76,25 +76,43 @@ func (r *Reconciler) followers(name string, before []address) (reverse []string)
 	})
 }
 
-// spare leaves out the removal of PTR records that are true, although none is
-// asked for: the server keeps them by itself now, but it makes one only when the
-// address record is written, so ours must not go before that one does.
+// spare leaves out the removal of PTR records that nobody asks for and that must
+// not go all the same:
+//
+//   - One that leads to a name whose zone is none of ours, or was not read: as
+//     little as of that name is known what is to become of its PTR record. The zone
+//     may only be missing for a while.
+//   - One that is true where none is asked for, since the server keeps them by
+//     itself now: it makes one only when it is given the address.
+//
+// The caller holds r.mu.
 func (r *Reconciler) spare(name string, changes *Changes, want Want) {
-	if !dns.IsReverse(name) || slices.ContainsFunc(want.Sets, func(s dns.Set) bool { return s.Name == name }) ||
-		slices.ContainsFunc(want.Conflicts, func(c dns.Conflict) bool { return c.Name == name }) {
+	if !dns.IsReverse(name) {
 		return
 	}
+	asked := slices.ContainsFunc(want.Sets, func(s dns.Set) bool { return s.Name == name }) ||
+		slices.ContainsFunc(want.Conflicts, func(c dns.Conflict) bool { return c.Name == name })
+	isTrue := 0
 	spared := func(s Step) bool {
+		if s.Op != Remove {
+			return false
+		}
+		if _, ready := r.readyZone(s.Record.Value); !ready {
+			return true
+		}
 		forward, ok := s.Record.Forward()
-		return ok && s.Op == Remove && r.index.asksFor(forward)
+		if !ok || asked || !r.index.asksFor(forward) {
+			return false
+		}
+		isTrue++
+		return true
 	}
-	before := len(changes.Steps) + len(changes.Skipped)
 	changes.Steps = slices.DeleteFunc(changes.Steps, spared)
 	changes.Skipped = slices.DeleteFunc(changes.Skipped, spared)
-	if n := before - len(changes.Steps) - len(changes.Skipped); n > 0 {
+	if isTrue > 0 {
 		tally := changes.Tallies[dns.PTR]
-		tally[Orphan] -= n
-		tally[InSync] += n
+		tally[Orphan] -= isTrue
+		tally[InSync] += isTrue
 		changes.Tallies[dns.PTR] = tally
 	}
 }

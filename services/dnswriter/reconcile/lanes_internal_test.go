@@ -1,12 +1,14 @@
 package reconcile
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/keastream/keastream/pkg/events"
 	"github.com/keastream/keastream/services/dnswriter/dns"
 )
 
@@ -284,4 +286,103 @@ func TestPTROff(t *testing.T) {
 			}
 		})
 	})
+}
+
+// What leads to a name stays when the zone of the name is away, or another one has
+// taken it over: nobody knows what is to become of the name.
+func TestPTROfANameWithoutItsZoneStays(t *testing.T) {
+	t.Parallel()
+	const nested = "rack." + labZone
+	for what, zones := range map[string][]string{
+		"gone":   {reverse2},
+		"nested": {labZone, nested, reverse2},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			m := withReverse()
+			inBubble(t, Config{Sweep: time.Minute, HoldDown: time.Nanosecond}, m, []string{"a.rack." + labZone + " 192.0.2.1"}, func(b *bench) {
+				planned := func() int {
+					b.r.mu.Lock()
+					defer b.r.mu.Unlock()
+					delete(b.r.holds, "known."+labZone) // which nobody asks for
+					return len(b.r.holds)
+				}
+				b.run(func() {
+					b.after(10*time.Second, "192.0.2.1 ptr a.rack", "a.rack 192.0.2.1", knownHost)
+					m.do(func() { m.serve(zones...) })
+					time.Sleep(5 * time.Minute)
+					if n := planned(); n != 0 {
+						t.Errorf("%d removals are planned: %v", n, b.r.holds)
+					}
+					m.do(func() { m.serve(labZone, reverse2) })
+					b.after(5*time.Minute, "192.0.2.1 ptr a.rack", "a.rack 192.0.2.1", knownHost)
+					b.gone(1)
+					time.Sleep(time.Second)
+					if n := planned(); n != 2 {
+						t.Errorf("%d removals are planned of what is not asked for any more", n)
+					}
+				})
+			})
+		})
+	}
+}
+
+// The start-up with PTR records is as parallel as that without, though each waits
+// for its address.
+func TestStartUpWithPTRIsAsParallel(t *testing.T) {
+	t.Parallel()
+	const n, workers, latency = 1000, 8, 100 * time.Millisecond
+	m := withReverse()
+	m.latency = latency
+	inBubble(t, Config{Workers: workers}, m, append(manyHosts(n), knownHost), func(b *bench) {
+		start := time.Now()
+		b.run(func() {
+			for b.r.InStep() != nil {
+				time.Sleep(latency / 10)
+			}
+			if took, bar := time.Since(start), 2*n*latency/workers*12/10; took > bar {
+				t.Errorf("%d records took %v, want at most %v", 2*n, took, bar)
+			}
+			if len(m.have()) != 2*n+1 || m.count("create") != 2*n || m.count("records")+m.count("reverse") != 4 || m.count("lookup") > workers {
+				t.Errorf("%d rows after the calls %v", len(m.have()), m.made())
+			}
+		})
+	})
+}
+
+// Where all is in step, a check costs the readings alone.
+func TestConvergedStartWithPTR(t *testing.T) {
+	t.Parallel()
+	m := withReverse()
+	hosts := manyHosts(100)
+	for i := range hosts {
+		var name, ip string
+		fmt.Sscan(hosts[i], &name, &ip)
+		m.put(name, ip, "us3")
+		m.putPTR(reverse51, ip, name, "us3")
+	}
+	inBubble(t, Config{}, m, append(hosts, knownHost), func(b *bench) {
+		b.run(func() {
+			time.Sleep(time.Minute)
+			if made := m.made(); made != "map[records:1 reverse:1 zones:1]" {
+				t.Errorf("a start in step made the calls %v", made)
+			}
+		})
+	})
+}
+
+// Whatever the engine thinks, nothing is written while it observes.
+func TestObservingProviderRefuses(t *testing.T) {
+	t.Parallel()
+	m := &memory{}
+	p := New(Config{Provider: m, View: events.NewView(), Zones: parseZones(t, labZone), Policy: Observe}).cfg.Provider
+	row := dns.Row{Record: dns.Record{Name: "a." + labZone, Type: dns.A, Value: "192.0.2.1"}, Zone: labZone}
+	_, create := p.Create(t.Context(), labZone, row.Record, dns.Owner{}, true)
+	for call, err := range map[string]error{
+		"create": create, "update": p.Update(t.Context(), row, row.Record, dns.Owner{}), "delete": p.Delete(t.Context(), row),
+	} {
+		if !errors.Is(err, errObserving) || m.count(call) != 0 {
+			t.Errorf("%s was not refused: %v", call, err)
+		}
+	}
 }

@@ -14,8 +14,8 @@ import (
 // Errors are those of package dns: ErrExists, ErrChanged and ErrRefused say for
 // sure that nothing was changed, ErrUnclear says that it may have been, or may
 // still be. With any other error the server was not reached or not able to
-// answer, and nothing was changed. A Provider may repeat reads by itself, but
-// no write.
+// answer, and nothing was changed. It may say how long it wants to be left alone,
+// see dns.RetryAfter. A Provider may repeat reads by itself, but no write.
 //
 // Rows have canonical names and values. All rows of the types of dns.Types are
 // returned, ours and foreign ones, also those that are on their way in or out.

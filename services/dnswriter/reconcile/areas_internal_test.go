@@ -22,7 +22,7 @@ func TestListOfZonesFails(t *testing.T) {
 	m := &memory{}
 	failing := func(call, _ string) error { return onlyFor(call == "zones", errors.New("status 500")) }
 	m.before = failing
-	inBubble(t, Config{Sweep: time.Minute}, m, []string{"a 192.0.2.1"}, func(b *bench) {
+	inBubble(t, Config{Sweep: 2 * time.Minute}, m, []string{"a 192.0.2.1"}, func(b *bench) {
 		b.run(func() {
 			b.after(time.Hour)
 			if err := b.r.InStep(); fmt.Sprint(err) != "the list of zones cannot be read: status 500" {
@@ -41,10 +41,16 @@ func TestListOfZonesFails(t *testing.T) {
 				m.rows = nil
 			})
 			b.put(2, "b 192.0.2.2")
-			b.after(2*time.Minute, "a 192.0.2.1", "b 192.0.2.2") // the check goes on too
+			b.after(2*time.Minute+10*time.Second, "a 192.0.2.1", "b 192.0.2.2") // the check goes on too
 			if b.r.InStep() == nil || b.logged("a zone cannot be read") != 2 {
 				t.Error("it is not told of")
 			}
+			// When it is listed again there is one more, which is read at once.
+			m.do(func() {
+				m.before = nil
+				m.serve(labZone, reverse2)
+			})
+			b.after(unservedPause, "192.0.2.1 ptr a", "192.0.2.2 ptr b", "a 192.0.2.1", "b 192.0.2.2")
 		})
 	})
 }
@@ -85,6 +91,11 @@ func TestNestedZone(t *testing.T) {
 					m.rows = slices.DeleteFunc(m.rows, func(r dns.Row) bool { return r.Zone == nestedZone })
 				})
 				b.after(2*time.Minute, "a 192.0.2.1", "b.rack 192.0.2.2", "c.rack 192.0.2.3")
+				b.r.mu.Lock()
+				defer b.r.mu.Unlock()
+				if len(b.r.holds) != 0 {
+					t.Errorf("the removal of rows is planned that went with their zone: %v", b.r.holds)
+				}
 			})
 		})
 	}

@@ -108,6 +108,60 @@ func TestIndexIsDesired(t *testing.T) {
 	})
 }
 
+// The zones of the server may change while differences are still to be applied:
+// in the end the index is as if all had been applied by the last placement.
+func TestPlacingAnewBetweenDifferences(t *testing.T) {
+	t.Parallel()
+	placements := []*dns.Placement{
+		{Zones: parseZones(t, "lab.example.com", "2=example.com"), TTL: 600},
+		{Zones: parseZones(t, "lab.example.com", "2=example.com"), TTL: 600, Served: dns.NewServed([]dns.Zone{{Name: "lab.example.com"}})},
+		{Zones: parseZones(t, "lab.example.com", "2=example.com"), TTL: 600, Served: dns.NewServed([]dns.Zone{
+			{Name: "lab.example.com"}, {Name: "example.com"}, {Name: "2.0.192.in-addr.arpa"}})},
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		rows := make(map[events.Key]events.Change)
+		x := newIndex(func(k events.Key) (events.Change, bool) { c, ok := rows[k]; return c, ok }, placements[0])
+		var due []events.Difference
+		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+			switch rapid.IntRange(0, 4).Draw(t, "step") {
+			case 0:
+				x.place(rapid.SampledFrom(placements).Draw(t, "placement"))
+			case 1, 2:
+				r := drawReservation(t)
+				d := events.Difference{Change: events.Change{Operation: events.Update, Reservation: r}, After: &r}
+				if old, ok := rows[r.Key()]; ok && !old.Deleted() {
+					d.Before = new(old.Reservation)
+				}
+				if d.Before != nil && rapid.Bool().Draw(t, "delete") {
+					d.After, d.Change = nil, events.Change{Operation: events.Delete, Reservation: *d.Before}
+				}
+				rows[r.Key()] = d.Change
+				due = append(due, d)
+			case 3, 4:
+				if len(due) > 0 {
+					x.apply(due[0])
+					due = due[1:]
+				}
+			}
+		}
+		for _, d := range due {
+			x.apply(d)
+		}
+		checkIndex(t, x, rows)
+		for _, c := range rows {
+			if c.Deleted() {
+				continue
+			}
+			claims, _ := x.placement.ForReservation(c.Reservation)
+			for _, name := range ownerNames(claims) {
+				if !slices.Contains(slices.Collect(x.claimants.rows(name)), c.Reservation.Key()) {
+					t.Fatalf("the index does not know that %v claims %s", c.Reservation.Key(), name)
+				}
+			}
+		}
+	})
+}
+
 // checkIndex compares what the index keeps with the rows.
 func checkIndex(t *rapid.T, x *index, rows map[events.Key]events.Change) {
 	asking, parked, wanted := 0, 0, 0

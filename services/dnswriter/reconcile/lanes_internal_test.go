@@ -176,6 +176,66 @@ func TestForwardTakenBySomebodyElse(t *testing.T) {
 	})
 }
 
+// A conflict of a name keeps its PTR records waiting. When it is over they are made,
+// though nothing is left to do for the name itself.
+func TestPTRIsMadeWhenAConflictIsOver(t *testing.T) {
+	t.Parallel()
+	m := withReverse()
+	m.put("a", "192.0.2.1", "us3")
+	inBubble(t, Config{Sweep: 24 * time.Hour}, m, []string{knownHost, "a 192.0.2.1", "a 192.0.2.2"}, func(b *bench) {
+		b.run(func() {
+			b.after(time.Hour, "a 192.0.2.1", knownHost)
+			b.gone(3)
+			b.after(time.Second, "192.0.2.1 ptr a", "a 192.0.2.1", knownHost)
+		})
+	})
+}
+
+// What a look at a name brings to light, for whatever reason it was taken, is told
+// to the lanes of its addresses.
+func TestPTRIsMadeAfterALook(t *testing.T) {
+	t.Parallel()
+	m := withReverse()
+	m.put("a", "192.0.2.99")
+	inBubble(t, Config{Sweep: 24 * time.Hour}, m, []string{knownHost, "a 192.0.2.1"}, func(b *bench) {
+		b.run(func() {
+			b.after(time.Hour, "a 192.0.2.99", knownHost)
+			unclear := true
+			m.do(func() {
+				m.rows = slices.DeleteFunc(m.rows, func(r dns.Row) bool { return r.Name == "a."+labZone })
+				m.before = func(call, _ string) error {
+					if call != "create" || !unclear {
+						return nil
+					}
+					unclear = false
+					return errNoAnswer
+				}
+			})
+			b.put(2, "a 192.0.2.1 2001:db8::1")
+			b.after(time.Second, "192.0.2.1 ptr a", "2001:db8::1 ptr a", "a 192.0.2.1", "a 2001:db8::1", knownHost)
+		})
+	})
+}
+
+// The look that confirms a creation fails at first: the PTR record is made when it
+// does not.
+func TestPTRWaitsForTheConfirmation(t *testing.T) {
+	t.Parallel()
+	m := withReverse()
+	inBubble(t, Config{Sweep: 24 * time.Hour}, m, []string{knownHost}, func(b *bench) {
+		b.run(func() {
+			time.Sleep(time.Second)
+			m.do(func() {
+				m.before = func(call, _ string) error { return onlyFor(call == "lookup", errors.New("not now")) }
+			})
+			b.put(2, "a 192.0.2.1")
+			b.after(time.Minute, "a 192.0.2.1", knownHost)
+			m.do(func() { m.before = nil })
+			b.after(unservedPause, "192.0.2.1 ptr a", "a 192.0.2.1", knownHost)
+		})
+	})
+}
+
 // A foreign record with the address that is wanted is as good as ours.
 func TestPTRForAForeignAddress(t *testing.T) {
 	t.Parallel()
@@ -192,6 +252,7 @@ func TestPTRForAForeignAddress(t *testing.T) {
 func TestNoPTRBeforeTheNameIsKnownToBeOurs(t *testing.T) {
 	t.Parallel()
 	m := withReverse()
+	m.latency = 100 * time.Millisecond
 	m.ignoresExclusive = true
 	m.before = func(call, name string) error {
 		if call == "create" && name == "a."+labZone {
@@ -202,6 +263,8 @@ func TestNoPTRBeforeTheNameIsKnownToBeOurs(t *testing.T) {
 	inBubble(t, Config{}, m, []string{knownHost}, func(b *bench) {
 		b.run(func() {
 			time.Sleep(time.Second)
+			b.put(2, "a 192.0.2.1")
+			time.Sleep(150 * time.Millisecond) // it was created, and is being read
 			b.put(2, "a 192.0.2.1")
 			b.after(time.Minute, "a 192.0.2.99", knownHost)
 			if n := m.count("create"); n != 1 {

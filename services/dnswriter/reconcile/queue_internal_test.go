@@ -145,6 +145,59 @@ func TestQueueNudgesNoNameThatFailed(t *testing.T) {
 	})
 }
 
+// A check waits for a name that a worker had already when it was asked for: the
+// worker may have looked at it before.
+func TestCheckWaitsForANameInWork(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := openQueue()
+		q.event("a", time.Now(), time.Time{})
+		given := mustTake(t, q, "a")
+		q.check([]string{"a"})
+		q.done(given)
+		if q.inCheck() != 1 {
+			t.Error("the check does not wait for it")
+		}
+		given = mustTake(t, q, "a")
+		q.done(given)
+		if !q.checkLeft(t.Context(), 0) || q.len() != 0 {
+			t.Error("the check waits on")
+		}
+	})
+}
+
+// One name asks for others in the way in which it was asked for itself.
+func TestQueueFollows(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := openQueue()
+		heard, committed := time.Now().Add(-time.Second), time.Now().Add(-time.Minute)
+		q.event("e", heard, committed)
+		q.check([]string{"c"})
+		for _, cause := range []string{"e", "c"} {
+			given := mustTake(t, q, cause)
+			q.follow(given, []string{"after " + cause})
+			q.done(given)
+			next := mustTake(t, q, "after "+cause)
+			if !next.since.Equal(given.since) || !next.committed.Equal(given.committed) || next.check != given.check {
+				t.Errorf("after %+v comes %+v", given, next)
+			}
+			q.done(next)
+		}
+		q.nudge("n")
+		given := mustTake(t, q, "n")
+		q.follow(given, []string{"n", "x"}) // one that a worker has comes once more
+		x := mustTake(t, q, "x")
+		mustWait(t, q)
+		q.done(given)
+		q.done(x)
+		q.done(mustTake(t, q, "n"))
+		if q.len() != 0 || q.inCheck() != 0 {
+			t.Errorf("%d names are left, %d of the check", q.len(), q.inCheck())
+		}
+	})
+}
+
 // A name whose write may still happen waits for a look, and must not miss the
 // proof of a removal that comes before it.
 func TestQueueNudgesANameThatWaitsForALook(t *testing.T) {

@@ -65,6 +65,9 @@ func (v runVerb) checkScopes() (errs []error) {
 			}
 		}
 	}
+	if len(v.Scopes) == 0 {
+		errs = append(errs, errors.New("--dns-scope: there is none; give internal, external or both"))
+	}
 	check("--dns-scope", v.Scopes)
 	check("--allow-private", v.AllowPrivate)
 	servers, err := v.servers()

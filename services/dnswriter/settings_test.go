@@ -84,6 +84,20 @@ func TestAuthentication(t *testing.T) {
 	}
 }
 
+func TestScopesThatCannotBe(t *testing.T) {
+	t.Parallel()
+	for want, v := range map[string]runVerb{
+		"the scopes would write the same records":  {Scopes: []string{"internal", "external"}, Servers: []string{"external=one", "internal=one"}},
+		"--dns-scope: there is none":               {},
+		"--allow-private=external: is given twice": {Scopes: []string{"internal"}, AllowPrivate: []string{"external", "external"}},
+		"": {Scopes: []string{"internal", "external"}, Servers: []string{"external=one", "internal=one"}, Views: []string{"external=out"}},
+	} {
+		if err := errors.Join(v.checkScopes()...); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%+v: %v, want %q", v, err, want)
+		}
+	}
+}
+
 func TestExternalScopeShowsNoPrivateAddress(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

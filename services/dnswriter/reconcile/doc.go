@@ -9,10 +9,16 @@
 //     [Policy] forbids is kept apart from the steps that may be taken.
 //   - index knows which reservations speak of which name, cache knows the rows
 //     of the zones. Both are in memory only and are built anew at each start.
+//   - An area is what is read at once: a forward zone, all reverse zones. What was
+//     not read is not touched. Which zones there are is asked of the server at each
+//     check; when these are others than before, the index places all names anew.
 //   - queue hands names to the workers. A name is the unit of work, and it is a
 //     lane: one worker at a time, and once more when something came meanwhile.
 //   - A worker ([Reconciler.Run]) derives what is wanted of its name at that
 //     moment, plans, takes the steps, and plans again until nothing is left.
+//   - Forward and reverse names are lanes alike. A PTR record that waits for its
+//     address record leaves its lane at rest, and the lane of the forward name asks
+//     for it: see follows.
 //   - A check reads the zones whole and puts every name with a difference into
 //     the same queue, at a lower priority than events. It runs at the start and
 //     every Config.Sweep, so recovery and normal work are the same code.
@@ -38,6 +44,8 @@
 //     ended unclear, one worker tries on alone, until the server can be reached
 //     and a change succeeds. All names that waited for it to be reached then go
 //     on.
+//   - A zone that is missing or cannot be read keeps its own names waiting, and no
+//     others.
 //   - A crash at any point leaves a row with our mark, which the next check
 //     judges like any other, or no row.
 package reconcile

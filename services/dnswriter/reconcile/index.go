@@ -158,20 +158,16 @@ func (x *index) live(key events.Key) (events.Reservation, bool) {
 	return c.Reservation, ok && !c.Deleted()
 }
 
-// reverses returns the reverse names of all that claim one of the names: what is
-// planned for them depends on these. It may return a name more than once.
-func (x *index) reverses(names []string) (all []string) {
-	for _, name := range names {
-		if dns.IsReverse(name) {
-			continue
-		}
-		for c := range x.claimsBeside(name) {
-			if c.Record.Type == dns.PTR && c.Record.Value == name {
-				all = append(all, c.Record.Name)
-			}
+// reverses returns the reverse names of all that claim a forward name, ascending:
+// what is planned for them depends on it.
+func (x *index) reverses(name string) (all []string) {
+	for c := range x.claimsBeside(name) {
+		if c.Record.Type == dns.PTR && c.Record.Value == name {
+			all = append(all, c.Record.Name)
 		}
 	}
-	return all
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // want returns what is wanted of a name, by the View of this moment.

@@ -56,23 +56,22 @@ func addresses(rows []dns.Row) []address {
 	return all
 }
 
-// followers returns the reverse names whose lanes have to look again after the
-// forward name was worked on: those of all its addresses if these have changed
-// since before, and else those that wait for it.
-func (r *Reconciler) followers(name string, before []address) (reverse []string) {
-	if dns.IsReverse(name) {
+// followers returns the reverse names whose lanes have to look again after a
+// forward name was worked on: those of all its addresses if something else may be
+// wanted of it, or if it has other addresses than before; and else those that wait
+// for it.
+func (r *Reconciler) followers(t task, before []address) []string {
+	if dns.IsReverse(t.name) {
 		return nil
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	changed := !slices.Equal(before, addresses(r.cache.at(name)))
-	if !changed && len(r.following) == 0 {
+	all := !t.since.IsZero() || !slices.Equal(before, addresses(r.cache.at(t.name)))
+	if !all && len(r.following) == 0 {
 		return nil
 	}
-	all := r.index.reverses([]string{name})
-	slices.Sort(all)
-	return slices.DeleteFunc(slices.Compact(all), func(reverse string) bool {
-		return !changed && !r.following[reverse]
+	return slices.DeleteFunc(r.index.reverses(t.name), func(reverse string) bool {
+		return !all && !r.following[reverse]
 	})
 }
 

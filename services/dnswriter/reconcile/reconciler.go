@@ -165,12 +165,8 @@ func (r *Reconciler) changed(d events.Difference) {
 	for _, name := range names {
 		r.restartHold(name)
 	}
-	caughtUp := r.isCaughtUp()
-	if caughtUp {
-		names = append(names, r.index.reverses(names)...)
-	}
 	r.mu.Unlock()
-	if !caughtUp {
+	if !r.isCaughtUp() {
 		return // the first check looks at every name
 	}
 	now := time.Now()

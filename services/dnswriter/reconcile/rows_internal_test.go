@@ -2,7 +2,9 @@ package reconcile
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -91,4 +93,38 @@ func TestRowsAreASliceByName(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What was written or read while an area is read is newer than the reading, also
+// when several areas are read at once.
+func TestReadingDoesNotOverwriteWhatIsNewer(t *testing.T) {
+	t.Parallel()
+	const other = "other.example.com"
+	row := func(zone, name, id string) dns.Row {
+		return dns.Row{Record: dns.Record{Name: name + "." + zone, Type: dns.A, Value: "192.0.2.1", TTL: 600}, Zone: zone, ID: id}
+	}
+	c := newCache()
+	for _, name := range []string{"a", "b", "c", "gone"} {
+		c.add(row(labZone, name, "1"))
+	}
+	lab, failed, elsewhere := c.begin(), c.begin(), c.begin()
+	c.add(row(labZone, "made", "2"))
+	c.remove(row(labZone, "b", "1"))
+	c.put(labZone, "c."+labZone, []dns.Row{row(labZone, "c", "3")})
+	c.abandon(failed)
+	c.install(elsewhere, other, []dns.Row{row(other, "x", "1")})
+	c.install(lab, labZone, []dns.Row{row(labZone, "a", "9"), row(labZone, "b", "9"), row(labZone, "c", "9")})
+	c.put(other, "x."+other, nil)
+	if len(c.readings) != 0 {
+		t.Errorf("%d readings are still under way", len(c.readings))
+	}
+	got := make(map[string]string)
+	for name := range c.rows.names() {
+		for _, r := range c.at(name) {
+			got[strings.TrimSuffix(name, "."+labZone)] += r.ID
+		}
+	}
+	if want := map[string]string{"a": "9", "c": "3", "made": "2"}; !maps.Equal(got, want) {
+		t.Errorf("the cache has %v, want %v", got, want)
+	}
 }

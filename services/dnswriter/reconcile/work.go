@@ -35,7 +35,7 @@ func (r *Reconciler) process(ctx, stop context.Context, t task) {
 	settled, failure := r.bring(ctx, stop, &t)
 	if stop.Err() == nil {
 		// Before the name is given back: a check must not end in between.
-		r.queue.follow(cause, r.followers(t.name, before))
+		r.queue.follow(cause, r.followers(cause, before))
 	}
 	switch {
 	case settled:

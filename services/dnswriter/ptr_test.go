@@ -1,8 +1,12 @@
 package main
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"io"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"testing"
 	"time"
@@ -270,4 +274,72 @@ func TestMissingZoneStopsNothingElse(t *testing.T) {
 	w.awaitPointer("192.0.2.1", "a")
 	s.awaitReadiness(http.StatusServiceUnavailable, "the DNS server has no zone missing.example: create it there")
 	s.metric(`keastream_parked_names{reason="outside_zones",scope="internal"} 1`)
+}
+
+// addZone makes a zone on the internal server, as a person does.
+func (w *world) addZone(name string) {
+	w.t.Helper()
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(w.sim.CAPEM())
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true}
+	query := url.Values{"dns_name": {solidsim.InternalServer}, "dnszone_name": {name}, "dnszone_type": {"master"}, "add_flag": {"new_only"}}
+	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.sim.URL()+"/rest/dns_zone_add?"+query.Encode(), nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	req.SetBasicAuth(user, password)
+	resp, err := (&http.Client{Transport: transport}).Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusCreated {
+		text, _ := io.ReadAll(resp.Body)
+		w.t.Fatalf("zone %s: status %d: %s", name, resp.StatusCode, text)
+	}
+}
+
+// A reverse zone that is made later is found and filled at the next check.
+func TestReverseZoneIsAddedLater(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.src.Put(host6(1, "a", "192.0.2.1", "2001:db8::1"))
+	w.src.Beat(time.Second)
+	s := w.start("--sweep", "1s")
+	s.checked(1)
+	w.awaitRecord("a", "192.0.2.1")
+	w.addZone(reverse4)
+	w.awaitPointer("192.0.2.1", "a")
+	w.addZone(reverse6)
+	w.awaitPointer("2001:db8::1", "a")
+	w.src.Delete(1)
+	w.gone([]string{"a"}, []string{"192.0.2.1", "2001:db8::1"})
+}
+
+// SOLIDserver keeps the PTR records of the zone by itself: none is made twice, and
+// none stands in the way of anything.
+func TestSOLIDserverKeepsThePTRRecords(t *testing.T) {
+	t.Parallel()
+	w := newWorldOf(t, solidsim.Config{Servers: []solidsim.Server{{Name: solidsim.InternalServer, Zones: []solidsim.Zone{
+		{Name: zone, ClassParameters: map[string]string{"dnsptr": "1"}}, {Name: reverse4},
+	}}}})
+	w.src.Put(host(1, "a", "192.0.2.1"))
+	w.src.Beat(time.Second)
+	s := w.start("--sweep", "1s")
+	s.checked(1)
+	w.src.Put(host(2, "b", "192.0.2.2"))
+	w.awaitPointer("192.0.2.1", "a")
+	w.awaitPointer("192.0.2.2", "b")
+	w.src.Put(host(2, "b", "192.0.2.22"))
+	w.awaitPointer("192.0.2.22", "b")
+	s.checked(3)
+	s.metric(`keastream_conflicts{scope="internal"} 0`)
+	if n := s.log.count("Created PTR record"); n != 0 {
+		t.Errorf("%d PTR records were made", n)
+	}
+	w.src.Delete(1, 2)
+	w.gone([]string{"a", "b"}, []string{"192.0.2.1", "192.0.2.22"})
+	if n := s.log.count("Removed PTR record"); n != 0 {
+		t.Errorf("%d PTR records were removed", n)
+	}
 }

@@ -44,7 +44,13 @@ type world struct {
 
 func newWorld(t *testing.T, moreZones ...string) *world {
 	t.Helper()
-	sim, err := solidsim.Start(t.Context(), solidsim.Config{Zones: append(moreZones, zone), Users: map[string]string{user: password}})
+	return newWorldOf(t, solidsim.Config{Zones: append(moreZones, zone)})
+}
+
+func newWorldOf(t *testing.T, cfg solidsim.Config) *world {
+	t.Helper()
+	cfg.Users = map[string]string{user: password}
+	sim, err := solidsim.Start(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -449,3 +449,23 @@ func TestObservingProviderRefuses(t *testing.T) {
 		}
 	}
 }
+
+// An unclear outcome is looked at again a minute later. What a check makes of the name
+// meanwhile, sooner than the name itself is tried again, is confirmed all the same.
+func TestPTRDoesNotWaitForTheLateLook(t *testing.T) {
+	t.Parallel()
+	m := withReverse()
+	failed := false
+	m.before = func(call, name string) error {
+		if call != "create" || name != "a."+labZone || failed {
+			return nil
+		}
+		failed = true
+		return fmt.Errorf("no answer: %w", dns.ErrUnclear)
+	}
+	inBubble(t, Config{Sweep: firstPause / 4}, m, []string{knownHost, "a 192.0.2.1"}, func(b *bench) {
+		b.run(func() {
+			b.after(lateness/2, "192.0.2.1 ptr a", "a 192.0.2.1", knownHost)
+		})
+	})
+}

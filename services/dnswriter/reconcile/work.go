@@ -216,14 +216,15 @@ func (r *Reconciler) apply(ctx context.Context, t *task, s Step) error {
 // reasons: a row of somebody else may have come into it at the same time, and
 // the server may have dropped the mark. The creations of a check are read back
 // together at its end, with one reading of the zone, once it is known that the
-// server keeps marks.
+// server keeps marks. A name that waits for its late look is not among these: it
+// is not believed until then, and what leads to it would wait as long.
 func (r *Reconciler) created(t *task, s Step, id string) {
 	row := dns.Row{Record: s.Record, ID: id, Zone: s.Zone, Owner: &s.Owner, Pending: true}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.cache.add(row)
 	r.fresh.add(row)
-	if !t.check || r.marks == marksUnknown {
+	if _, isLate := r.late[t.name]; isLate || !t.check || r.marks == marksUnknown {
 		r.suspect[t.name] = true
 	}
 }

@@ -86,6 +86,8 @@ var rules = []rule{
 		"decides and acts through an interface of its own: no word of SOLIDserver"},
 	{"services/dnswriter/solidserver", []string{"pkg/events", "internal/secrets", "services/dnswriter/dns"}, plain,
 		"speaks to SOLIDserver and decides nothing"},
+	{"services/dnswriter/modeltest", []string{"own", "internal/secrets"}, nil,
+		"nothing but tests: the reconciler and the client against a model, with flags of its own"},
 
 	{"services/inventory", []string{"own", "pkg/events", "internal/daemon", "internal/secrets", "internal/natsconn"}, with(plain, kong, nats),
 		"wires the parts"},

@@ -1,7 +1,9 @@
 package solidserver_test
 
 import (
+	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 
 	"github.com/keastream/keastream/services/dnswriter/dns"
@@ -59,5 +61,24 @@ func TestDoubledRowOfSomebodyElse(t *testing.T) {
 	}
 	if calls := sim.Calls(); calls.Writes != 0 {
 		t.Errorf("%d writes", calls.Writes)
+	}
+}
+
+// A row that an answer has twice, under one id, is one row: taken for two, one of
+// them would be deleted, and with it the only one.
+func TestRowTwiceInAnAnswer(t *testing.T) {
+	t.Parallel()
+	sim, s := scope(t)
+	create(t, s, record(host, "10.0.0.1"), owner(5))
+	var lists atomic.Int64
+	sim.SetFaults(func(_ context.Context, c solidsim.Call) solidsim.Fault {
+		return solidsim.Fault{Double: c.Service == "dns_rr_list" && lists.Add(1) == 1}
+	})
+	if rows := lookup(t, s, host); len(rows) != 1 {
+		t.Errorf("the rows are %+v", rows)
+	}
+	sim.SetFaults(func(context.Context, solidsim.Call) solidsim.Fault { return solidsim.Fault{Double: true} })
+	if rows, err := s.Lookup(t.Context(), site, host); err == nil {
+		t.Errorf("an appliance that always does so: %+v", rows)
 	}
 }

@@ -71,23 +71,19 @@ func (l list[Row, Item]) all(ctx context.Context) ([]Item, error) {
 }
 
 // few returns the items of a list that has few. One page is all of them, unless
-// it is so large that a server with smaller pages may have held some back. The
-// first attempt waits for the admission of ahead more calls.
+// it is so large that a server with smaller pages may have held some back, or has
+// a row twice: then the whole list is read. The first attempt waits for the
+// admission of ahead more calls.
 func (l list[Row, Item]) few(ctx context.Context, ahead int) ([]Item, error) {
 	page, err := l.page(ctx, 0, ahead)
 	if err != nil {
 		return nil, err
 	}
-	if len(page) >= pageSize/10 {
+	read := l.begin()
+	if _, err := read.add(page, 0); err != nil || len(page) >= pageSize/10 {
 		return l.all(ctx)
 	}
-	var items []Item
-	for _, row := range page {
-		if item, wanted := l.convert(row); wanted {
-			items = append(items, item)
-		}
-	}
-	return items, nil
+	return read.items, nil
 }
 
 // count asks how many rows the clause is true for.
@@ -134,7 +130,7 @@ const maxIdlePages = 20
 // rows may have been passed over: the reading goes back until it does, and goes on
 // with pages that have more in common, so that as many rows may go the next time.
 func (l list[Row, Item]) pages(ctx context.Context) (*reading[Row, Item], error) {
-	read := &reading[Row, Item]{convert: l.convert, seen: make(map[cell]struct{})}
+	read := l.begin()
 	offset, common, longest := 0, 1, 1
 	for idle := 0; idle <= maxIdlePages; idle++ {
 		page, err := l.page(ctx, offset, 0)
@@ -196,6 +192,10 @@ type reading[Row listed, Item any] struct {
 	seen    map[cell]struct{} // ids of all rows
 	items   []Item
 	moved   bool // rows went while it was read
+}
+
+func (l list[Row, Item]) begin() *reading[Row, Item] {
+	return &reading[Row, Item]{convert: l.convert, seen: make(map[cell]struct{})}
 }
 
 func (r *reading[Row, Item]) has(row Row) bool {

@@ -68,7 +68,7 @@ func (p problem) failed() bool { return p.Errno != "" && p.Errno != "0" }
 // check returns an error if it is one.
 func (p problem) check() error {
 	if p.failed() {
-		return fmt.Errorf("errno %s: %q", show(string(p.Errno)), show(string(p.Message)))
+		return fmt.Errorf("errno %s: %q", plain(string(p.Errno)), show(string(p.Message)))
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 )
 
 // What is no list is told apart.
@@ -52,7 +54,8 @@ func FuzzAnswer(f *testing.F) {
 		"", "[]", "{}", "null", "<html>", `{"connected":false}`, `[{"ret_oid":"12"}]`, `{"errno":"9","errmsg":"no","parameters":"rr_name"}`,
 		`[{"errno":"0","total":"12"}]`, `[{"rr_id":12,"rr_type":"A","rr_full_name":"a.site.com","value1":"10.0.0.1","ttl":"600","dns_name":"s"}]`,
 		`[{"rr_id":{"x":[1]},"rr_type":["A"],"ttl":-1}]`, `[{"dnszone_id":"1","dnszone_name":"a","dnszone_type":"master","dnszone_class_parameters":"dnsptr=1&%zz"}]`,
-		`[{"rr_class_parameters":"managed_by=keastream&kea_source=us3&kea_host_id=5&keastream_digest=x"}]`, "[[[[[[[[", `["\ud800"]`, `[{"rr_id":"1"}`,
+		`[{"rr_class_parameters":"managed_by=keastream&kea_source=us3&kea_host_id=5&keastream_digest=x"}]`, "[[[[[[[[", `["\ud800"]`, `{"errno":"9\n","errmsg":"x"}`,
+		`[{"dnszone_id":"1\n","dnszone_name":"a","dnszone_type":"\u001b","dns_name":"s"}]`, `[{"rr_id":"1"}`,
 	} {
 		for _, status := range []int{200, 201, 204, 400, 401, 500} {
 			f.Add(status, []byte(body))
@@ -78,17 +81,28 @@ func FuzzAnswer(f *testing.F) {
 		if rows, err := decodeRows[zoneRow](a); err == nil {
 			mine, others, err := s.inView(rows)
 			if err == nil && len(mine) > 0 {
-				_ = describe(masters(mine)) + quoted(others)
-				_ = mine[0].zone()
+				checkText(t, describe(mine)+quoted(others))
+				_, _ = masters(mine), mine[0].zone()
 			}
+			if err != nil {
+				checkText(t, err.Error())
+			}
+		} else {
+			checkText(t, err.Error())
 		}
 		if id, err := decodeID(body); err == nil && (id == "" || id == "0" || !json.Valid(body)) {
 			t.Fatalf("id %q of %q", id, body)
 		}
 		recorder := httptest.NewRecorder()
 		e := client.refusal(call{http.MethodPost, "dns_rr_add", nil}, recorder.Result(), body)
-		if text := e.Error(); len(text) > 4000 || strings.ContainsAny(text, "\n\x1b\x00") {
-			t.Fatalf("the error is %q", text)
-		}
+		checkText(t, e.Error())
 	})
+}
+
+// checkText checks that a text can be shown and logged as it is.
+func checkText(t *testing.T, text string) {
+	t.Helper()
+	if len(text) > 4000 || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
+		t.Fatalf("the text is %q", text)
+	}
 }

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/keastream/keastream/services/dnswriter/dns"
 )
@@ -64,7 +66,7 @@ func (e *Error) Error() string {
 		text.WriteString("no answer")
 	}
 	if e.Message != "" || e.Errno != "" {
-		fmt.Fprintf(&text, ": %q (errno %s", show(e.Message), cmp.Or(show(e.Errno), "none"))
+		fmt.Fprintf(&text, ": %q (errno %s", show(e.Message), cmp.Or(plain(e.Errno), "none"))
 		if e.Parameter != "" {
 			fmt.Fprintf(&text, ", parameter %q", show(e.Parameter))
 		}
@@ -83,6 +85,16 @@ func show(s string) string {
 		return s[:limit] + "…"
 	}
 	return s
+}
+
+// plain is show for what should be a number or a word: anything else it puts in
+// quotes, since it may hold what does harm to a terminal or a log.
+func plain(s string) string {
+	notPlain := func(r rune) bool { return r > '~' || !unicode.IsLetter(r) && !unicode.IsDigit(r) }
+	if strings.ContainsFunc(s, notPlain) {
+		return strconv.Quote(show(s))
+	}
+	return show(s)
 }
 
 // Unwrap returns the cause.

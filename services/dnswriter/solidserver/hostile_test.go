@@ -81,13 +81,27 @@ func TestVeryManyRows(t *testing.T) {
 
 func TestHostileErrorText(t *testing.T) {
 	t.Parallel()
-	s := other(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(http.StatusBadRequest)
-		fmt.Fprintf(w, `{"errno":%q,"errmsg":%q}`, strings.Repeat("9", 5000), "\n\x1b[2J"+strings.Repeat("x", 5000))
-	})
-	_, err := s.Records(t.Context(), site)
-	if err == nil || len(err.Error()) > 1000 || strings.ContainsAny(err.Error(), "\n\x1b") {
-		t.Errorf("error is %q", err)
+	const nasty = "\n\x1b[2J\u2028"
+	long := strings.Repeat("9", 5000)
+	for what, body := range map[string]string{
+		"an error":       `{"errno":"` + long + `","errmsg":"\n\u001b[2J` + long + `","parameters":"\n\u001b"}`,
+		"its number":     `{"errno":"9\n\u001b[2J\u2028","errmsg":"x"}`,
+		"a row":          `[{"errno":"9\n\u001b[2J","errmsg":"\n"}]`,
+		"what is a zone": "[" + zoneRow(1, nasty, "dnszone_type", nasty, "dnsview_name", nasty) + "," + zoneRow(2, nasty) + "]",
+		"its id":         `[{"dnszone_id":"1\n\u001b","dnszone_name":"site.com","dnszone_type":"a\n\u001b","dns_name":"` + solidsim.InternalServer + `"}]`,
+		"its SMART":      `[{"dnszone_id":"1","vdns_parent_id":"\n\u001b","dns_name":"` + solidsim.InternalServer + `"}]`,
+		"its server":     `[{"dnszone_id":"1","dns_name":"\n\u001b"}]`,
+	} {
+		for _, status := range []int{http.StatusOK, http.StatusBadRequest, http.StatusUnauthorized} {
+			s := other(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(status)
+				fmt.Fprint(w, body)
+			})
+			_, err := s.Lookup(t.Context(), site, host)
+			if err == nil || len(err.Error()) > 1500 || strings.ContainsAny(err.Error(), "\n\x1b\u2028") {
+				t.Errorf("%s, status %d: error is %q", what, status, err)
+			}
+		}
 	}
 }
 

@@ -211,7 +211,7 @@ func (r *reading[Row, Item]) add(page []Row, offset int) (fresh int, err error) 
 		if r.has(row) {
 			// So it stands where it was, behind fewer rows than are known.
 			if fresh > 0 || offset >= known {
-				return 0, fmt.Errorf("%w: row %s was listed twice", errMoved, show(string(row.id().text)))
+				return 0, fmt.Errorf("%w: row %s was listed twice", errMoved, plain(string(row.id().text)))
 			}
 			continue
 		}

@@ -96,7 +96,7 @@ func (s *Scope) at(ctx context.Context, zone, name string, ahead int) ([]dns.Row
 	}
 	for _, row := range rows {
 		if row.Name != name {
-			return nil, fmt.Errorf("the answer holds %s", show(row.Name))
+			return nil, fmt.Errorf("the answer holds %q", show(row.Name))
 		}
 	}
 	return rows, nil

@@ -177,7 +177,7 @@ func (r zoneRow) parent() string {
 	case r.Parent != "" && r.Parent != "#":
 		return show(string(r.Parent))
 	case r.ParentID != "" && r.ParentID != "0":
-		return "the SMART with id " + show(string(r.ParentID))
+		return "the SMART with id " + plain(string(r.ParentID))
 	}
 	return ""
 }
@@ -250,7 +250,7 @@ func describe(rows []zoneRow) string {
 	var parts []string
 	for _, row := range rows[:min(most, len(rows))] {
 		parts = append(parts, fmt.Sprintf("id %s (%s %q, DNS server %q, view %q)",
-			show(string(row.ID.text)), show(string(row.Type)), show(string(row.Name)), show(string(row.Server)), show(string(row.View))))
+			plain(string(row.ID.text)), plain(string(row.Type)), show(string(row.Name)), show(string(row.Server)), show(string(row.View))))
 	}
 	if len(rows) > most {
 		parts = append(parts, "and others")

@@ -3,6 +3,7 @@ package solidserver_test
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -42,11 +43,8 @@ func zoneRow(id int, name string, changes ...string) string {
 	for i := 0; i < len(changes); i += 2 {
 		fields[changes[i]] = changes[i+1]
 	}
-	var parts []string
-	for field, value := range fields {
-		parts = append(parts, fmt.Sprintf("%q:%q", field, value))
-	}
-	return "{" + strings.Join(parts, ",") + "}"
+	row, _ := json.Marshal(fields) // cannot fail for text
+	return string(row)
 }
 
 func TestZones(t *testing.T) {

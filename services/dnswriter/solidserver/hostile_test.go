@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -124,6 +125,35 @@ func TestListWithoutEnd(t *testing.T) {
 	}
 	if n := sim.Calls().ByService["GET dns_rr_count"]; n != 3 {
 		t.Errorf("the zone was read %d times", n)
+	}
+}
+
+// Nor is one that has a thousand new rows on each page.
+func TestRowsWithoutEnd(t *testing.T) {
+	t.Parallel()
+	total := "12"
+	s := other(t, func(w http.ResponseWriter, r *http.Request) {
+		row := fmt.Sprintf(`{"rr_id":"%%d","dns_name":%q,"dnszone_name":%q}`, solidsim.InternalServer, site)
+		from, _ := strconv.Atoi(r.URL.Query().Get("offset"))
+		switch {
+		case strings.HasSuffix(r.URL.Path, "dns_zone_list"):
+			fmt.Fprint(w, "["+zoneRow(1, site)+"]")
+		case strings.HasSuffix(r.URL.Path, "_count"):
+			fmt.Fprintf(w, `[{"total":%q}]`, total)
+		default:
+			var rows []string
+			for i := range 1000 {
+				rows = append(rows, fmt.Sprintf(row, from+i))
+			}
+			fmt.Fprint(w, "["+strings.Join(rows, ",")+"]")
+		}
+	})
+	if _, err := s.Records(t.Context(), site); err == nil || !strings.Contains(err.Error(), "goes on after 20") {
+		t.Errorf("error is %v", err)
+	}
+	total = "9000000000000000000"
+	if _, err := s.Records(t.Context(), site); err == nil || !strings.Contains(err.Error(), "it counts 9000000000000000000 rows") {
+		t.Errorf("error is %v", err)
 	}
 }
 

@@ -52,7 +52,7 @@ func (l list[Row, Item]) all(ctx context.Context) ([]Item, error) {
 		if err != nil {
 			return nil, err
 		}
-		read, err := l.pages(ctx)
+		read, err := l.pages(ctx, 2*total+mayCome)
 		if err == nil && len(read.seen) < total {
 			if total, err = l.count(ctx); err == nil && len(read.seen) < total {
 				err = fmt.Errorf("%w: %d were counted, %d were listed", errMoved, total, len(read.seen))
@@ -106,7 +106,7 @@ func (l list[Row, Item]) count(ctx context.Context) (int, error) {
 	}
 	total := 0
 	if err == nil {
-		if total, err = strconv.Atoi(string(rows[0].Total)); err == nil && total < 0 {
+		if total, err = strconv.Atoi(string(rows[0].Total)); err == nil && total < 0 || total > maxRows {
 			err = fmt.Errorf("it counts %d rows", total)
 		}
 	}
@@ -121,7 +121,15 @@ func (l list[Row, Item]) count(ctx context.Context) (int, error) {
 // does not do as it is asked.
 const maxIdlePages = 20
 
-// pages reads page after page.
+// maxRows is how many rows may be counted: no DNS server has as many, and reading
+// them would take the memory of the host.
+const maxRows = 10_000_000
+
+// mayCome is how many rows may come while a list is read, beyond as many as there
+// were. An answer that goes on making up rows would fill the memory.
+const mayCome = 20_000
+
+// pages reads page after page, up to a number of rows.
 //
 // A page may be shorter than was asked for and is no sign of the end: that is one
 // with nothing new that is also shorter than others were. Rows that are added
@@ -129,7 +137,7 @@ const maxIdlePages = 20
 // goes, all that follow move forward. So a page begins with a row of those before it. If it does not,
 // rows may have been passed over: the reading goes back until it does, and goes on
 // with pages that have more in common, so that as many rows may go the next time.
-func (l list[Row, Item]) pages(ctx context.Context) (*reading[Row, Item], error) {
+func (l list[Row, Item]) pages(ctx context.Context, most int) (*reading[Row, Item], error) {
 	read := l.begin()
 	offset, common, longest := 0, 1, 1
 	for idle := 0; idle <= maxIdlePages; idle++ {
@@ -148,6 +156,8 @@ func (l list[Row, Item]) pages(ctx context.Context) (*reading[Row, Item], error)
 		switch {
 		case err != nil:
 			return nil, err
+		case len(read.seen) > most:
+			return nil, fmt.Errorf("the list goes on after %d rows, far more than were counted", len(read.seen))
 		case fresh > 0:
 			idle = 0
 			offset += len(page) - max(1, min(common, len(page)/2))

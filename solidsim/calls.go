@@ -15,7 +15,8 @@ type Calls struct {
 	// Writes is how many of those went to a service that writes, whatever
 	// came of them.
 	Writes int `json:"writes"`
-	// Changes is how many calls created, edited or deleted a record.
+	// Changes is how many calls created, edited or deleted something: a record, a
+	// zone, a view or a server.
 	Changes int `json:"changes"`
 	// Faulty is how many calls the fault hook let something go wrong with.
 	Faulty int `json:"faulty"`

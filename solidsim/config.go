@@ -31,6 +31,8 @@ const (
 	ForwardZone ZoneType = "forward"
 )
 
+func (t ZoneType) known() bool { return t == MasterZone || t == SlaveZone || t == ForwardZone }
+
 // A Server describes a DNS server of the simulator.
 type Server struct {
 	// Name is case-sensitive.
@@ -263,10 +265,15 @@ func (st *store) join(smart *server, name string) {
 	smart.members = append(smart.members, s)
 }
 
+// isViewName tells whether a view can have the name.
+func isViewName(name string) bool {
+	return name != "" && name != nullName && !strings.ContainsFunc(name, control)
+}
+
 // newView adds a view to a server and its members.
 func (st *store) newView(s *server, name string) (*view, error) {
 	switch {
-	case name == "" || name == nullName || strings.ContainsFunc(name, control):
+	case !isViewName(name):
 		return nil, fmt.Errorf("view %q of %s: a name is needed", name, s.name)
 	case st.view(s, name) != nil:
 		return nil, fmt.Errorf("view %q of %s is given twice: leave one out", name, s.name)
@@ -289,7 +296,7 @@ func (st *store) newZone(z *zone) (*zone, error) {
 	}
 	z.name = name
 	switch {
-	case z.kind != MasterZone && z.kind != SlaveZone && z.kind != ForwardZone:
+	case !z.kind.known():
 		return nil, fmt.Errorf("zone %q: the type is %s, %s or %s, not %q", name, MasterZone, SlaveZone, ForwardZone, z.kind)
 	case z.view == nil && len(st.viewsOf(z.server)) > 0:
 		return nil, fmt.Errorf("zone %q: %s has views: name one", name, z.server.name)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -26,7 +27,7 @@ func (doc document) model() (*model, error) {
 		viewByID: make(map[int64]*view), zoneByID: make(map[int64]*zone),
 	}
 	l.last = doc.Last
-	var errs []error
+	errs := []error{l.last.check()}
 	for _, s := range byID(doc.Servers, func(s serverState) int64 { return s.ID }) {
 		errs = append(errs, wrap(l.server(s), "DNS server", s.ID))
 	}
@@ -45,6 +46,18 @@ func (doc document) model() (*model, error) {
 		errs = append(errs, wrap(l.row(r), "record", r.ID))
 	}
 	return l.model, errors.Join(errs...)
+}
+
+// maxID leaves room for new ids below the greatest that the API takes.
+const maxID = math.MaxInt32 / 2
+
+func (last ids) check() error {
+	for _, id := range []int64{last.Server, last.View, last.Zone, last.Row} {
+		if id < 0 || id > maxID {
+			return fmt.Errorf("last_ids: %d: want 0 to %d", id, maxID)
+		}
+	}
+	return nil
 }
 
 func byID[T any](all []T, id func(T) int64) []T {
@@ -70,7 +83,10 @@ func (l loader) server(d serverState) error {
 	if err := checkID(d.ID, l.last.Server, l.serverByID); err != nil {
 		return err
 	}
-	if d.Name == "" || l.model.server(d.Name) != nil || d.Kind != SMART && d.Kind != Standalone {
+	if err := checkServerName(d.Name); err != nil {
+		return err
+	}
+	if l.model.server(d.Name) != nil || d.Kind != SMART && d.Kind != Standalone {
 		return fmt.Errorf("want a name of its own, and %s or %s as kind", SMART, Standalone)
 	}
 	s := &server{
@@ -102,7 +118,7 @@ func (l loader) view(d viewState) error {
 		return err
 	}
 	s := l.serverByID[d.Server]
-	if s == nil || d.Name == "" || l.model.view(s, d.Name) != nil {
+	if s == nil || !isViewName(d.Name) || l.model.view(s, d.Name) != nil {
 		return errors.New("want a DNS server that is there and a name of its own on it")
 	}
 	v := &view{id: d.ID, name: d.Name, server: s, class: d.Class, own: d.ClassParameters}
@@ -118,6 +134,9 @@ func (l loader) zone(d zoneState) error {
 	s, v := l.serverByID[d.Server], l.viewByID[d.View]
 	if s == nil || d.View != 0 && (v == nil || v.server != s) {
 		return fmt.Errorf("no DNS server %d with view %d", d.Server, d.View)
+	}
+	if !d.Type.known() {
+		return fmt.Errorf("type %q: want %s, %s or %s", d.Type, MasterZone, SlaveZone, ForwardZone)
 	}
 	name, err := canonicalName("name", d.Name)
 	if err != nil {

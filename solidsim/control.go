@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -72,7 +73,10 @@ func listenControl(ctx context.Context, s *Sim, addr string) (*controls, error) 
 	mux.HandleFunc("POST /actions/reset-counts", c.resetCounts)
 	mux.HandleFunc("POST /actions/hold-pushes", forServer(s.HoldPushes))
 	mux.HandleFunc("POST /actions/release-pushes", forServer(s.ReleasePushes))
-	c.http = &http.Server{Handler: local(mux), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second}
+	c.http = &http.Server{
+		Handler: local(mux), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
+		ErrorLog: slog.NewLogLogger(s.api.log.Handler(), slog.LevelDebug),
+	}
 	return c, nil
 }
 

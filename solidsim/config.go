@@ -1,9 +1,12 @@
 package solidsim
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/netip"
 	"slices"
@@ -140,6 +143,25 @@ func defaultServers(zones []string) []Server {
 		all = append(all, Zone{Name: name})
 	}
 	return []Server{{Name: InternalServer, Zones: all}, {Name: ExternalServer, Zones: all}}
+}
+
+// ParseServers reads a description of DNS servers: a JSON array of Server, and
+// nothing after it. A field that it does not know is an error, and so are no
+// servers. Whether they can be is said by Config.Validate.
+func ParseServers(text []byte) ([]Server, error) {
+	var servers []Server
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&servers); err != nil {
+		return nil, fmt.Errorf("read DNS servers: %w", err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("read DNS servers: something follows the array")
+	}
+	if len(servers) == 0 {
+		return nil, errors.New("read DNS servers: there is none")
+	}
+	return servers, nil
 }
 
 // newServers makes the model that is described. All that is wrong with it is

@@ -2,7 +2,6 @@ package solidsim_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
@@ -48,12 +47,19 @@ func TestDescriptionsThatAreWrong(t *testing.T) {
 // TestDescriptionAsJSON reads servers as they stand in a file.
 func TestDescriptionAsJSON(t *testing.T) {
 	t.Parallel()
-	var servers []solidsim.Server
-	must(t, json.Unmarshal([]byte(`[
+	servers, err := solidsim.ParseServers([]byte(`[
 		{"name": "smart", "arch": "stealth", "members": ["ns1"], "class_parameters": {"dnsptr": "1"},
 		 "views": [{"name": "in", "zones": [{"name": "site.com"}, {"name": "other.com", "type": "forward"}]}]},
 		{"name": "alone", "kind": "ipm", "zones": [{"name": "site.com", "class_parameters": {"x": "y"}}]}
-	]`), &servers))
+	]`))
+	must(t, err)
+	for text, want := range map[string]string{
+		"": "EOF", "[]": "there is none", `[{"name":"a"}] {}`: "something follows", `[{"name":"a","view":"in"}]`: `unknown field "view"`, `{"name":"a"}`: "cannot unmarshal",
+	} {
+		if got, err := solidsim.ParseServers([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
+	}
 	sim := start(t, solidsim.Config{Servers: servers})
 	c := newClient(t, sim)
 	for _, row := range c.must(200, "GET", "dns_zone_list", "WHERE", "vdns_parent_id=0 and dnszone_type='master'") {

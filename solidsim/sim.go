@@ -36,8 +36,8 @@ type Config struct {
 	Servers []Server
 	// DNSListen is the address on which a DNS server answers queries, host:port
 	// by the name of the server, or by server/view if it has several views. A
-	// SMART with members answers none, its members do. Default for each:
-	// 127.0.0.1:0.
+	// SMART with members answers none, its members do. The empty name stands for
+	// the first one. Default for each: 127.0.0.1:0.
 	DNSListen map[string]string
 	// Zones are the zones of each of the two default servers. Default site.com.
 	Zones []string
@@ -187,7 +187,7 @@ func (c Config) complete() (Config, error) {
 	errs = append(errs, err)
 	for _, name := range slices.Sorted(maps.Keys(c.DNSListen)) {
 		// What a state file will bring is not known yet.
-		if c.StateFile == "" && !slices.Contains(described.addressees(), name) {
+		if name != "" && c.StateFile == "" && !slices.Contains(described.addressees(), name) {
 			errs = append(errs, fmt.Errorf("DNS server %q: want one of %q", name, described.addressees()))
 		}
 		errs = append(errs, checkAddr("DNS", c.DNSListen[name]))
@@ -236,8 +236,12 @@ func (s *Sim) listen(ctx context.Context, cfg Config) (err error) {
 			return err
 		}
 	}
-	for _, name := range s.store.addressees() {
-		ns, err := listenDNS(ctx, s.store, name, cmp.Or(cfg.DNSListen[name], loopback))
+	for i, name := range s.store.addressees() {
+		addr := cfg.DNSListen[name]
+		if i == 0 {
+			addr = cmp.Or(addr, cfg.DNSListen[""])
+		}
+		ns, err := listenDNS(ctx, s.store, name, cmp.Or(addr, loopback))
 		if err != nil {
 			return err
 		}
@@ -339,6 +343,15 @@ func (s *Sim) DNSAddr(name string) string {
 		}
 	}
 	return ""
+}
+
+// DNSNames are the names that DNSAddr has an address for, in the order in which
+// the servers were described.
+func (s *Sim) DNSNames() (names []string) {
+	for _, ns := range s.dns {
+		names = append(names, ns.name)
+	}
+	return names
 }
 
 // reachable turns the address of a listener into one to connect to.

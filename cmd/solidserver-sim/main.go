@@ -31,9 +31,10 @@ func (c *cli) Run(ctx context.Context, d *daemon.Daemon) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, sim.Close()) }()
-	d.Log.InfoContext(ctx, "listening", "api", sim.URL(),
-		"dns_internal", sim.DNSAddr(solidsim.InternalServer), "dns_external", sim.DNSAddr(solidsim.ExternalServer),
-		"control", sim.ControlAddr())
+	for _, name := range sim.DNSNames() {
+		d.Log.InfoContext(ctx, "answering dns", "server", name, "addr", sim.DNSAddr(name))
+	}
+	d.Log.InfoContext(ctx, "listening", "api", sim.URL(), "control", sim.ControlAddr())
 	if err := writeCA(c.TLSSelfSigned, sim.CAPEM()); err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ func TestReadme(t *testing.T) {
 	dir := t.TempDir()
 	sim := startSim(t, dir)
 	free := strings.NewReplacer("127.0.0.1:8443", sim["api"], "127.0.0.1:8444", sim["control"],
-		"-p 8053", "-p "+strings.TrimPrefix(sim["dns_internal"], "127.0.0.1:"))
+		"-p 8053", "-p "+strings.TrimPrefix(sim["server=dns-internal-smart.site.com addr"], "127.0.0.1:"))
 
 	const mark = "--- end of a block"
 	blocks := regexp.MustCompile("(?s)```sh\n(.*?)```\n\n```text\n(.*?)```").FindAllStringSubmatch(string(text), -1)
@@ -86,10 +86,34 @@ func startSim(t *testing.T, dir string) map[string]string {
 		t.Fatal(err)
 	}
 	addrs := make(map[string]string)
-	for _, pair := range regexp.MustCompile(`(\w+)=(?:https://)?(127\.0\.0\.1:\d+)`).FindAllSubmatch(line, -1) {
+	for _, pair := range regexp.MustCompile(`(api|control|\S+ addr)=(?:https://)?(127\.0\.0\.1:\d+)`).FindAllSubmatch(line, -1) {
 		addrs[string(pair[1])] = string(pair[2])
 	}
 	return addrs
+}
+
+// TestReadmeDescribesServers reads the description of servers that the README shows,
+// and the addresses that it gives to them.
+func TestReadmeDescribesServers(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, description, found := strings.Cut(string(text), "<<'EOF'\n")
+	description, command, _ := strings.Cut(description, "\nEOF\n")
+	path := filepath.Join(t.TempDir(), "servers.json")
+	if err := os.WriteFile(path, []byte(description), 0o600); err != nil || !found {
+		t.Fatal(err)
+	}
+	c := cli{Listen: "127.0.0.1:0", Servers: path, Zones: []string{"site.com"}}
+	for _, pair := range regexp.MustCompile(`--dns-listen (\S+=\S+\d)`).FindAllStringSubmatch(command[:strings.Index(command, "```")], -1) {
+		c.DNSListen = append(c.DNSListen, pair[1])
+	}
+	cfg, err := c.config()
+	if err != nil || len(cfg.Servers) != 2 || len(cfg.DNSListen) != 2 {
+		t.Errorf("%d servers, addresses %v: %v", len(cfg.Servers), cfg.DNSListen, err)
+	}
 }
 
 // TestReadmeNamesEachKind keeps a kind of fault from being left out.

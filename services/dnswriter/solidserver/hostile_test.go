@@ -2,6 +2,7 @@ package solidserver_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/keastream/keastream/services/dnswriter/dns"
 	"github.com/keastream/keastream/services/dnswriter/solidserver"
@@ -204,5 +206,52 @@ func testHostileNames(t *testing.T) {
 	}
 	if changes := sim.Calls().Writes; changes != 1 {
 		t.Errorf("%d writes, want the first one", changes)
+	}
+}
+
+// Answers that are small on the wire and large in memory, or never end.
+func TestBombs(t *testing.T) {
+	t.Parallel()
+	zeros := func(w http.ResponseWriter) {
+		w.Header().Set("Content-Encoding", "gzip")
+		packed := gzip.NewWriter(w)
+		chunk := make([]byte, 1<<20)
+		for range 1 << 10 {
+			if _, err := packed.Write(chunk); err != nil {
+				return
+			}
+		}
+	}
+	for name, bomb := range map[string]struct {
+		answer  http.HandlerFunc
+		want    string
+		timeout time.Duration
+	}{
+		"nested arrays":  {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat("[", 4<<20)) }, "not a list of rows", 0},
+		"nested objects": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat(`{"a":`, 1<<20)) }, "no JSON", 0},
+		"nested in a row": {func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, `[{"dnszone_id":`+strings.Repeat("[", 4<<20))
+		}, "not a list of rows", 0},
+		"compressed": {func(w http.ResponseWriter, _ *http.Request) { zeros(w) }, "more than 8388608 bytes", 0},
+		"no end": {func(w http.ResponseWriter, r *http.Request) {
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		}, "no answer within 200ms", 200 * time.Millisecond},
+		"headers": {func(w http.ResponseWriter, _ *http.Request) {
+			for i := range 12 {
+				w.Header().Set(fmt.Sprint("X-", i), strings.Repeat("x", 1<<20))
+			}
+		}, "header", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewTLSServer(bomb.answer)
+			t.Cleanup(server.Close)
+			client := open(t, nil, solidserver.Config{Host: server.URL, Insecure: true, ReadTimeout: bomb.timeout, Log: quiet()})
+			_, err := client.Scope("internal", solidsim.InternalServer, "").Lookup(t.Context(), site, host)
+			if err == nil || !strings.Contains(err.Error(), bomb.want) || len(err.Error()) > 1000 {
+				t.Errorf("error is %.1000v", err)
+			}
+		})
 	}
 }

@@ -53,11 +53,11 @@ fuzz: ## Run each fuzz target for a minute (FUZZTIME=10s)
 
 # A seed of 0 is one by chance, another one in each of SEEDS runs; it is printed.
 .PHONY: soak
-soak: ## Attack the publisher with faults by chance (SOAK=2m SEED=4711 SEEDS=10 FORM=single|cluster|embedded)
+soak: ## Attack publisher and DNS writer with faults by chance (SOAK=2m SEED=4711 SEEDS=10 FORM=single|cluster|embedded)
 	$(GO) test -count $(SEEDS) -timeout 0 ./internal/soak -run '^TestSoak$$' -v -args -soak $(SOAK) -seed $(SEED) -form '$(FORM)'
 
 .PHONY: planted
-planted: ## Plant bugs into the publisher, which the soak must find (SOAK=2m SEED=4711 BUG=stale-cache)
+planted: ## Plant bugs into both, which the soak must find (SOAK=2m SEED=4711 BUG=stale-cache)
 	$(GO) test -timeout 0 ./internal/soak -run '^TestPlantedBugsAreFound$$' -v -args -planted '$(or $(BUG),all)' -soak $(SOAK) -seed $(SEED) -form '$(FORM)'
 
 .PHONY: bench

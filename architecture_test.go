@@ -64,8 +64,8 @@ var rules = []rule{
 	{"internal/e2e", []string{"pkg/events", "pkg/events/eventstest", "internal/pgtest", "solidsim"}, []string{nats, pgx, miekgDNS, yaml},
 		"checks the whole system from outside: by its contract, its database, DNS and files, never by a service's own code"},
 
-	{"internal/soak", []string{"pkg/events", "internal/pgtest", "internal/e2e"}, []string{nats, pgx, toxiproxy},
-		"tries to break the publisher, from outside as internal/e2e"},
+	{"internal/soak", []string{"pkg/events", "internal/pgtest", "internal/e2e", "solidsim"}, []string{nats, pgx, toxiproxy},
+		"tries to break publisher and DNS writer, from outside as internal/e2e"},
 
 	{"services/publisher", []string{"own", "pkg/events", "internal/daemon", "internal/secrets", "internal/natsconn"}, with(plain, kong, nats, pgx),
 		"wires the parts"},

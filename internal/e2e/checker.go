@@ -54,6 +54,9 @@ type Checker struct {
 	// Beside allows records of ours beside a foreign one of the name. They stay
 	// when it came later than they did, and are never added.
 	Beside bool
+	// Skip tells which names are left out, but for their foreign records; nil
+	// means none.
+	Skip func(name string) bool
 
 	// Dir is the directory of the cabinet files; "" leaves them out.
 	Dir string

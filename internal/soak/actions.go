@@ -47,7 +47,7 @@ var actions = []action{
 }
 
 // draw returns an action by its weight.
-func draw(r *rand.Rand) action {
+func draw(actions []action, r *rand.Rand) action {
 	sum := 0
 	for _, a := range actions {
 		sum += a.weight
@@ -157,7 +157,7 @@ func rack(ctx context.Context, w *writer, r *rand.Rand) error {
 		}
 		if n > enough {
 			tag, err := tx.Exec(ctx, `DELETE FROM hosts WHERE host_id IN
-				(SELECT host_id FROM hosts ORDER BY host_id OFFSET $1 LIMIT $2)`, r.IntN(n-units), units)
+				(SELECT host_id FROM hosts WHERE dhcp_identifier_type <> $3 ORDER BY host_id OFFSET $1 LIMIT $2)`, r.IntN(n-units), units, clientID)
 			w.times.note(w.name, "rack-out: %v", tag)
 			return err
 		}
@@ -307,7 +307,7 @@ func swap(ctx context.Context, w *writer, r *rand.Rand) error {
 func bulk(ctx context.Context, w *writer, r *rand.Rand) error {
 	n := r.IntN(5)
 	tag, err := w.conn.Exec(ctx, `UPDATE hosts SET hostname = coalesce(nullif(left(hostname, 40), ''), 'x') || $2::text, dhcp4_subnet_id = `+sqlVersion+`
-		WHERE host_id % 5 = $1`, n, fmt.Sprint(r.IntN(10)))
+		WHERE host_id % 5 = $1 AND dhcp_identifier_type <> $3`, n, fmt.Sprint(r.IntN(10)), clientID)
 	w.times.note(w.name, "every host_id with remainder %d of 5: %v", n, tag)
 	return err
 }

@@ -9,7 +9,8 @@ import (
 	"sync"
 )
 
-// The hard cases: what a publisher has to be able to deal with. Each is counted
+// The hard cases: what a publisher and a DNS writer have to be able to deal
+// with. Each is counted
 // where it shows, not where something was done to bring it about.
 const (
 	caseLateCommit  = "late commit: a mark committed after a higher one was published"
@@ -19,9 +20,21 @@ const (
 	caseRefill      = "refill: the stream was deleted and filled anew"
 	caseHalfOpen    = "half-open connection: a publisher ended its own dead session"
 	caseCredentials = "credentials changed: the active publisher came back with the new ones"
+
+	caseMade     = "unclear creation of a record that had happened was read back"
+	caseNotMade  = "unclear creation of a record that had not happened was read back"
+	caseChanged  = "unclear change of a record that had happened was read back"
+	caseOrphan   = "removal after a restart: nobody wanted the record when the DNS writer started"
+	caseReadded  = "deleted and added again within the hold-down, after the deletion was published"
+	caseConflict = "a conflict was raised and was over"
+	caseRemade   = "a record that was deleted by hand was made again"
+	caseLate     = "late write: it happened after the DNS writer had given it up"
 )
 
-var hardCases = []string{caseLateCommit, caseUnclear, caseRefused, caseTakeover, caseRefill, caseHalfOpen, caseCredentials}
+var hardCases = []string{
+	caseLateCommit, caseUnclear, caseRefused, caseTakeover, caseRefill, caseHalfOpen, caseCredentials,
+	caseMade, caseNotMade, caseChanged, caseOrphan, caseReadded, caseConflict, caseRemade, caseLate,
+}
 
 // coverage counts what was really injected and reached. Its methods may be
 // called from several goroutines.

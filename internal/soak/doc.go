@@ -1,16 +1,25 @@
 // Package soak tries to break the promises of the publisher that nothing is
-// lost and that no older state stays over a newer one, by what can happen to a
-// site: two publishers of one database and everything that they depend on are
-// killed, frozen, cut off and restarted, by plan of a seed, while rows change
-// the way that Kea, Stork and people change them.
+// lost and that no older state stays over a newer one, and those of the DNS
+// writer that DNS follows from the rows, that nothing of other hands is touched
+// and that nothing is removed without proof, by what can happen to a site: two
+// publishers of one database, the DNS writer, and everything that they depend on
+// are killed, frozen, cut off and restarted, by plan of a seed, while rows change
+// the way that Kea, Stork and people change them, and people edit DNS.
 //
 // A run is a row of rounds. In a round some faults strike, one after the other
 // or together, and are taken away again; then the rows change for a moment in
 // peace, so that what a fault left behind is not hidden by the comparison with
 // which every recovery begins; then the writers pause and [e2e.Checker] must
-// find that the stream, and a consumer's view of it, equal the rows. All the
-// while an observer reads every event and knows from a version in each row
-// that none of them goes back.
+// find that the stream, a consumer's view of it, and DNS equal what follows from
+// the rows. All the while an observer reads every event and knows from a version
+// in each row that none of them goes back, and a resolver looks at the names
+// whose rows are updated all the time but never gone for long: each must have a
+// record at every moment.
+//
+// SOLIDserver is the simulator, in this process, so that what goes wrong with a
+// call is decided here. In one half of the runs the DNS writer checks all records
+// every few seconds, which repairs what it may have overlooked; in the other half
+// it does not, and all names that nobody edited by hand have to be right without.
 //
 // What happens is a function of the seed as far as possible: which faults, in
 // which order, how long, what each writer does. Which rows it meets, and what

@@ -250,8 +250,8 @@ const endedDeadSession = "ended a dead connection of this process that held the 
 // it, for it holds the lock.
 func halfOpen(s *strike) (bool, error) {
 	p := s.activePublisher()
-	before := p.said(endedDeadSession)
-	over := func() bool { return p.said(endedDeadSession) > before || s.ctx.Err() != nil }
+	before := said(p.Process, endedDeadSession)
+	over := func() bool { return said(p.Process, endedDeadSession) > before || s.ctx.Err() != nil }
 	for _, r := range p.pg { // it came by the first way that answered, which need not be the first one
 		if over() {
 			break
@@ -266,7 +266,7 @@ func halfOpen(s *strike) (bool, error) {
 			return false, err
 		}
 	}
-	s.coverage.add(s.coverage.reached, caseHalfOpen, p.said(endedDeadSession)-before)
+	s.coverage.add(s.coverage.reached, caseHalfOpen, said(p.Process, endedDeadSession)-before)
 	return true, nil
 }
 

@@ -157,3 +157,11 @@ func (o *observer) forget(host int64) {
 	defer o.mu.Unlock()
 	delete(o.book, host)
 }
+
+// sawDeletion tells whether the deletion of a row is the last that was read of it.
+func (o *observer) sawDeletion(host int64) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	p := o.book[host]
+	return p != nil && p.deleted
+}

@@ -12,14 +12,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/keastream/keastream/internal/soak"
 )
 
-var planted = flag.String("planted", "", "soak publishers with planted bugs, too: the name of a patch in testdata/planted, or all")
+var planted = flag.String("planted", "", "soak services with planted bugs, too: the name of a patch in testdata/planted, or all")
 
 // A soak that finds nothing is worth something only if it would have found what
-// is wrong. Each patch plants one bug into the publisher; the soak has to find
+// is wrong. Each patch plants one bug into a service; the soak has to find
 // it. Without -planted the patches are only applied and compiled, so that they follow
 // the code.
 func TestPlantedBugsAreFound(t *testing.T) {
@@ -38,12 +39,14 @@ func TestPlantedBugsAreFound(t *testing.T) {
 			module := copyOfModule(t)
 			apply(t, patch, module)
 			if *planted != "all" && *planted != name {
-				build(t, module, "./services/publisher/...") // and no program is kept
+				build(t, module, "./services/publisher/...", "./services/dnswriter/...") // and no program is kept
 				return
 			}
-			program := filepath.Join(module, "keastream-publisher")
-			build(t, module, "-o", program, "./services/publisher")
-			o := options(t, program)
+			publisher, dnswriter := filepath.Join(module, "keastream-publisher"), filepath.Join(module, "keastream-dnswriter")
+			build(t, module, "-o", publisher, "./services/publisher")
+			build(t, module, "-o", dnswriter, "./services/dnswriter")
+			o := options(t, publisher, dnswriter)
+			o.Sweep = time.Hour // or the next check repairs what is wrong
 			table, err := soak.Run(interrupted, o)
 			if !errors.Is(err, soak.ErrBroken) {
 				t.Fatalf("seed %d does not find the bug in %v: %v\n%s", o.Seed, o.Length, err, table)
@@ -73,7 +76,7 @@ func apply(t *testing.T, patch, module string) {
 // build runs go build in the module.
 func build(t *testing.T, module string, args ...string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", append([]string{"build"}, args...)...)
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"build", "-trimpath"}, args...)...) // what is not patched is built once
 	cmd.Dir = module
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)

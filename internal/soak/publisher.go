@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -102,11 +103,20 @@ func (p *publisher) gone() {
 	p.last = nil
 }
 
-// said counts the lines of the log that have text in them.
-func (p *publisher) said(text string) int {
+// said counts the lines of a process's log that have text in them.
+func said(p *e2e.Process, text string) int { return len(lines(p, text)) }
+
+func lines(p *e2e.Process, text string) []string {
 	log, err := os.ReadFile(p.LogFile)
 	if err != nil {
-		return 0
+		return nil
 	}
-	return strings.Count(string(log), text)
+	return slices.DeleteFunc(strings.Split(string(log), "\n"), func(line string) bool { return !strings.Contains(line, text) })
+}
+
+// linesWith returns the last lines of a process's log that have text in them.
+func linesWith(p *e2e.Process, text string) string {
+	const most = 40
+	all := lines(p, text)
+	return strings.Join(all[max(0, len(all)-most):], "\n")
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/Shopify/toxiproxy/v2/toxics"
 )
 
-// route is the way of one publisher to one server: a proxy that nobody else
+// route is the way of one process to one server: a proxy that nobody else
 // uses. A fault of a route is a fault of the network.
 type route struct {
 	addr  string
@@ -40,6 +40,18 @@ func newRoute(name, server string) (*route, error) {
 		return nil, fmt.Errorf("start proxy %s: %w", name, err)
 	}
 	return r, nil
+}
+
+// openRoutes opens a route to each of the addresses.
+func openRoutes(name string, servers ...string) (routes []*route, err error) {
+	for i, server := range servers {
+		r, err := newRoute(fmt.Sprintf("%s-%d", name, i+1), server)
+		if err != nil {
+			return nil, err
+		}
+		routes = append(routes, r)
+	}
+	return routes, nil
 }
 
 // silence makes a logger that writes nowhere, which the zero value is. Its

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,9 +14,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/keastream/keastream/internal/e2e"
-	"github.com/keastream/keastream/internal/pgtest"
 	"github.com/keastream/keastream/pkg/events"
+	"github.com/keastream/keastream/solidsim"
 )
 
 // ErrBroken is in the error of a run that found a promise broken. Without it the
@@ -26,14 +26,18 @@ func broken(err error) error { return fmt.Errorf("%w: %w", ErrBroken, err) }
 
 // Options are for Run.
 type Options struct {
-	// Publisher and NATSServer are the programs' files.
-	Publisher, NATSServer string
+	// Publisher, DNSWriter and NATSServer are the programs' files.
+	Publisher, DNSWriter, NATSServer string
 	// Seed is what a run is a function of.
 	Seed uint64
 	// Form is where NATS is; "" lets the seed choose.
 	Form Form
 	// Length is how long new rounds begin; the last one is finished.
 	Length time.Duration
+	// Sweep is the time between two checks of the DNS writer; 0 lets the seed
+	// choose. With one of minutes it is restarted when there is something that
+	// only a check can find, and everything else has to be right without one.
+	Sweep time.Duration
 	// Log hears how the run goes on; nil means not at all.
 	Log func(format string, args ...any)
 }
@@ -41,21 +45,27 @@ type Options struct {
 // Patience of a run with a system that has been healed.
 const (
 	recoverLimit = 60 * time.Second // until a publisher is active and complete
-	quietLimit   = 60 * time.Second // until everything equals the rows
+	quietLimit   = 60 * time.Second // until the stream equals the rows
 	calm         = time.Second      // of changes between the two
 )
 
 // run is one run.
 type run struct {
-	options  Options
-	world    *world
-	times    *timeline
-	coverage *coverage
-	observer *observer
-	view     *events.View
-	schedule *schedule
+	options    Options
+	world      *world
+	times      *timeline
+	coverage   *coverage
+	observer   *observer
+	view       *events.View
+	appliance  *appliance
+	resolver   *resolver
+	steady     *steady
+	foreigners *foreigners
+	schedules  [2]*schedule // of the faults of publishers and of the DNS writer
 
 	compare     atomic.Bool // somebody touched the stream: a comparison has to find out
+	killed      atomic.Bool // the DNS writer was, in this round
+	heldBack    atomic.Bool // writes to DNS were, in this round
 	credentials atomic.Bool // the password was changed since the last quiet point
 	gate        sync.RWMutex
 }
@@ -68,10 +78,13 @@ func Run(ctx context.Context, o Options) (table string, err error) {
 	if o.Form == "" {
 		o.Form = []Form{Single, Cluster, Embedded}[rand.New(rand.NewPCG(o.Seed, 1)).IntN(3)]
 	}
+	if o.Sweep == 0 {
+		o.Sweep = []time.Duration{3 * time.Second, time.Hour}[rand.New(rand.NewPCG(o.Seed, 3)).IntN(2)]
+	}
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
 	}
-	o.Log("seed %d, NATS %s, %v", o.Seed, o.Form, o.Length)
+	o.Log("seed %d, NATS %s, %v, a check of DNS every %v", o.Seed, o.Form, o.Length, o.Sweep)
 	w, err := start(ctx, o)
 	if err != nil {
 		return "", err
@@ -81,16 +94,24 @@ func Run(ctx context.Context, o Options) (table string, err error) {
 	defer fail(nil)
 	r := &run{
 		options: o, world: w, times: newTimeline(), coverage: newCoverage(), view: events.NewView(),
-		schedule: newSchedule(o.Seed, o.Form, o.Length),
+		schedules:  [2]*schedule{newSchedule(o, 0, kinds), newSchedule(o, 2, dnsKinds)},
+		foreigners: newForeigners(),
 	}
 	r.observer = &observer{source: source, times: r.times, failed: func(err error) { fail(broken(err)) }}
+	r.steady = newSteady(func(err error) { fail(err) })
+	r.resolver = &resolver{run: r, orphans: make(map[string]bool), deleted: make(map[string]bool)}
+	r.appliance = &appliance{Sim: w.solidserver, times: r.times, coverage: r.coverage, steady: r.steady, unclear: make(map[string]solidsim.Call)}
+	r.appliance.SetFaults(r.appliance.decide)
 	err = r.all(running)
+	if cause := context.Cause(running); cause != nil && ctx.Err() == nil {
+		err = cause // what failed after that, failed for that
+	}
 	r.measure()
 	switch missed := r.coverage.missed(); {
 	case ctx.Err() != nil: // interrupted from outside: nobody wants to know
 	case err != nil:
 		err = r.explain(err)
-	case r.schedule.complete() && missed != nil:
+	case r.schedules[0].complete() && r.schedules[1].complete() && missed != nil:
 		err = fmt.Errorf("the soak proves too little: %s; it was seed %d, form %s", strings.Join(missed, "; "), o.Seed, o.Form)
 	}
 	return r.coverage.String(), err
@@ -116,18 +137,40 @@ func (r *run) all(ctx context.Context) (err error) {
 	for i, p := range r.world.publishers {
 		others.Go(func() { r.watchPublisher(beside, i, p) })
 	}
-	for i := range uint64(writers) {
-		w := &writer{run: r, name: fmt.Sprintf("writer-%d", i+1), seed: r.options.Seed ^ (i+1)<<32}
+	others.Go(func() { r.resolver.work(beside) })
+	others.Go(func() { r.breathe(beside) })
+	for i := range uint64(writers + 1) {
+		w := &writer{run: r, name: fmt.Sprintf("writer-%d", i+1), seed: r.options.Seed ^ (i+1)<<32, actions: actions}
+		if i == writers {
+			w.name, w.actions = "steady", steadyActions
+		}
 		others.Go(func() { w.work(beside, &r.gate) })
 	}
+	if err := r.warmUp(ctx); err != nil {
+		return err
+	}
 	return r.rounds(ctx)
+}
+
+// warmUp waits until there is something that can be lost.
+func (r *run) warmUp(ctx context.Context) error {
+	const records = 50
+	for deadline := time.Now().Add(recoverLimit); len(r.appliance.records()) < records; pause(ctx, 100*time.Millisecond) {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if time.Now().After(deadline) {
+			return broken(fmt.Errorf("%v after the start DNS has only %d records", recoverLimit, len(r.appliance.records())))
+		}
+	}
+	return nil
 }
 
 // rounds runs rounds until the time is over.
 func (r *run) rounds(ctx context.Context) error {
 	began := time.Now()
 	for n := 1; time.Since(began) < r.options.Length; n++ {
-		plan := r.schedule.round()
+		plan := slices.Concat(r.schedules[0].round(), r.schedules[1].round())
 		var names []string
 		for _, p := range plan {
 			names = append(names, p.kind.name)
@@ -155,6 +198,12 @@ func (r *run) round(ctx context.Context, plan []planned) error {
 	}
 	if err := r.recover(ctx); err != nil {
 		return err
+	}
+	if killed, heldBack := r.killed.Swap(false), r.heldBack.Swap(false); killed && heldBack {
+		// A write of the dead process may have come after the living one had looked.
+		if err := r.askForCheck(ctx); err != nil {
+			return err
+		}
 	}
 	if r.compare.Swap(false) {
 		if err := r.askForComparison(ctx); err != nil {
@@ -224,32 +273,6 @@ func (r *run) recover(ctx context.Context) error {
 	}
 }
 
-// quiet pauses the writers and checks everything.
-func (r *run) quiet(ctx context.Context) error {
-	r.gate.Lock()
-	defer r.gate.Unlock()
-	r.times.note("QUIET", "writers pause")
-	checking, cancel := context.WithTimeout(ctx, quietLimit)
-	defer cancel()
-	checker := e2e.Checker{
-		DSN: r.world.pg.DSN(database, pgtest.Kea), NATS: r.world.nats, Source: source, View: r.view,
-	}
-	if err := checker.Await(checking); err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			return cause
-		}
-		return broken(err)
-	}
-	if err := context.Cause(ctx); err != nil {
-		return err
-	}
-	if r.credentials.Swap(false) {
-		r.coverage.add(r.coverage.reached, caseCredentials, 1) // nobody is complete without a session
-	}
-	r.times.note("QUIET", "all is equal")
-	return nil
-}
-
 // watchPublisher follows the metrics of a publisher. Both may call themselves
 // active for a while, one of them without knowing that it is not: the active one
 // is the one that began to be it last.
@@ -277,18 +300,27 @@ func (r *run) measure() {
 		unclear += int(min(p.total(metricUnclear), p.total(metricReadBacks)))
 		refused += int(p.total(metricRefused))
 	}
+	over := said(r.world.dnswriter.Process, conflictOver)
 	r.coverage.mu.Lock()
 	defer r.coverage.mu.Unlock()
+	r.coverage.reached[caseConflict] = over
 	r.coverage.reached[caseUnclear] = unclear
 	r.coverage.reached[caseRefused] = refused
 	r.coverage.reached[caseRefill] = int(r.observer.refilled.Load())
 }
+
+// conflictOver is what the DNS writer logs when a conflict that it had told of
+// is over.
+const conflictOver = "conflict is over"
 
 // explain adds to an error all that helps to understand it.
 func (r *run) explain(err error) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n\nTo run it again: make soak SOAK=%v SEED=%d FORM=%s\n", r.options.Length, r.options.Seed, r.options.Form)
 	fmt.Fprintf(&b, "\nWhat happened (seconds, who, what):\n%s", r.times.about(err.Error()))
+	for _, name := range namesIn(err.Error()) {
+		fmt.Fprintf(&b, "\nThe DNS writer on %s:\n%s", name, linesWith(r.world.dnswriter.Process, name))
+	}
 	for _, p := range r.world.processes() {
 		fmt.Fprintf(&b, "\nThe log of %s ends with:\n%s", p.Name, p.LogTail())
 	}

@@ -18,6 +18,11 @@ const (
 	ofNATSRoute
 	ofStream
 	ofRows
+	ofDNSWriter
+	ofDNSNATSRoute
+	ofAPIRoute
+	ofAppliance
+	ofRecords
 )
 
 // kind is a kind of fault.
@@ -55,10 +60,12 @@ type schedule struct {
 	dealt  int
 }
 
-func newSchedule(seed uint64, form Form, length time.Duration) *schedule {
-	s := &schedule{random: rand.New(rand.NewPCG(seed, 0))}
+// newSchedule makes a schedule of those of the kinds that the run can have. Each
+// schedule of a run has another number.
+func newSchedule(o Options, number uint64, kinds []kind) *schedule {
+	s := &schedule{random: rand.New(rand.NewPCG(o.Seed, number))}
 	for i := range kinds {
-		if k := &kinds[i]; length >= k.length && (k.forms == nil || slices.Contains(k.forms, form)) {
+		if k := &kinds[i]; o.Length >= k.length && (k.forms == nil || slices.Contains(k.forms, o.Form)) {
 			s.kinds = append(s.kinds, k)
 		}
 	}

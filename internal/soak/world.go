@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/keastream/keastream/internal/e2e"
 	"github.com/keastream/keastream/internal/pgtest"
+	"github.com/keastream/keastream/solidsim"
 )
 
 // Form says where NATS is.
@@ -35,22 +37,25 @@ const (
 	role = "keastream"
 )
 
-// world is what a publisher depends on, and two publishers. Everything listens
-// on loopback and is gone after close.
+// world is two publishers, a DNS writer and what they depend on. Everything
+// listens on loopback and is gone after close.
 type world struct {
-	form       Form
-	pg         *pgtest.Server
-	servers    []*e2e.Process // NATS servers; none if embedded
-	publishers []*publisher   // A and B
-	natsURL    string         // of all servers, without a proxy in between
-	nats       *nats.Conn     // of the soak itself
+	form        Form
+	pg          *pgtest.Server
+	servers     []*e2e.Process // NATS servers; none if embedded
+	publishers  []*publisher   // A and B
+	natsURL     string         // of all servers, without a proxy in between
+	nats        *nats.Conn     // of the soak itself
+	solidserver *solidsim.Sim
+	dnswriter   *dnswriter
 
 	dir      string
 	password string       // of role; belongs to the fault that changes it
 	active   atomic.Int32 // index of the publisher that was seen as the active one last, -1 before
 }
 
-// start makes a world in which A publishes and B stands by.
+// start makes a world in which A publishes, B stands by, and the DNS writer is
+// in step.
 func start(ctx context.Context, o Options) (_ *world, err error) {
 	w := &world{form: o.Form}
 	w.active.Store(-1)
@@ -75,12 +80,18 @@ func start(ctx context.Context, o Options) (_ *world, err error) {
 		}
 		w.publishers = append(w.publishers, p)
 	}
+	if err := w.startSOLIDserver(ctx); err != nil {
+		return nil, err
+	}
+	if err := w.describeDNSWriter(o); err != nil {
+		return nil, err
+	}
 	for _, s := range w.servers {
 		if err := s.Start(); err != nil {
 			return nil, err
 		}
 	}
-	for _, p := range w.publishers {
+	for _, p := range []*e2e.Process{w.publishers[0].Process, w.publishers[1].Process, w.dnswriter.Process} {
 		if err := p.Start(); err != nil {
 			return nil, err
 		}
@@ -166,6 +177,22 @@ func (w *world) ask(ctx context.Context, sql string) (n int64, err error) {
 	return n, err
 }
 
+// askAll returns the texts that a query of the superuser gives.
+func (w *world) askAll(ctx context.Context, sql string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, w.pg.DSN(database, pgtest.Superuser))
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close(ctx)
+	rows, err := conn.Query(ctx, sql)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
 // changePassword gives the publishers' role a new password and tells nobody but
 // writePassword.
 func (w *world) changePassword(ctx context.Context) error {
@@ -234,18 +261,8 @@ func (w *world) describePublisher(i int, name string, o Options) (*publisher, er
 	if err != nil {
 		return nil, err
 	}
-	open := func(kind string, servers ...string) (routes []*route, err error) {
-		for j, server := range servers {
-			r, err := newRoute(fmt.Sprintf("%s-%s-%d", name, kind, j+1), server)
-			if err != nil {
-				return nil, err
-			}
-			routes = append(routes, r)
-		}
-		return routes, nil
-	}
 	pg := fmt.Sprintf("%s:%d", db.Host, db.Port)
-	if p.pg, err = open("pg", pg, pg); err != nil {
+	if p.pg, err = openRoutes(name+"-pg", pg, pg); err != nil {
 		return nil, err
 	}
 	servers := strings.Split(strings.ReplaceAll(w.natsURL, "nats://", ""), ",")
@@ -259,7 +276,7 @@ func (w *world) describePublisher(i int, name string, o Options) (*publisher, er
 	default:
 		servers = append(servers, servers[0])
 	}
-	if p.nats, err = open("nats", servers...); err != nil {
+	if p.nats, err = openRoutes(name+"-nats", servers...); err != nil {
 		return nil, err
 	}
 	for _, r := range p.nats {
@@ -282,6 +299,22 @@ func (w *world) processes() []*e2e.Process {
 	for _, p := range w.publishers {
 		all = append(all, p.Process)
 	}
+	if w.dnswriter != nil && w.dnswriter.Process != nil {
+		all = append(all, w.dnswriter.Process)
+	}
+	return all
+}
+
+func (w *world) routes() (all []*route) {
+	for _, p := range w.publishers {
+		all = slices.Concat(all, p.pg, p.nats)
+	}
+	if d := w.dnswriter; d != nil {
+		all = append(all, d.nats...)
+		if d.api != nil {
+			all = append(all, d.api)
+		}
+	}
 	return all
 }
 
@@ -294,10 +327,11 @@ func (w *world) close() error {
 	if w.nats != nil {
 		w.nats.Close()
 	}
-	for _, p := range w.publishers {
-		for _, r := range append(p.pg, p.nats...) {
-			r.cut()
-		}
+	for _, r := range w.routes() {
+		r.cut()
+	}
+	if w.solidserver != nil {
+		errs = append(errs, w.solidserver.Close())
 	}
 	if w.pg != nil {
 		errs = append(errs, w.pg.Stop())

@@ -20,9 +20,10 @@ const writers = 5
 // are the truth, not what the writer believes.
 type writer struct {
 	*run
-	name string
-	seed uint64
-	conn *pgx.Conn
+	name    string
+	seed    uint64
+	actions []action
+	conn    *pgx.Conn
 
 	gone    []int64 // rows that this writer deleted, to make them again
 	trouble string  // why the last action failed, "" if it did not
@@ -37,7 +38,7 @@ func (w *writer) work(ctx context.Context, gate *sync.RWMutex) {
 	for n := uint64(0); ctx.Err() == nil; n++ {
 		r := rand.New(rand.NewPCG(w.seed, n))
 		gate.RLock()
-		a := draw(r)
+		a := draw(w.actions, r)
 		err := w.act(ctx, a, r)
 		gate.RUnlock()
 		if err == nil {
@@ -102,10 +103,10 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// pick returns a row by chance.
+// pick returns a row by chance, none of the steady ones.
 func pick(ctx context.Context, tx pgx.Tx, r *rand.Rand) (host int64, err error) {
-	err = tx.QueryRow(ctx, `SELECT host_id FROM hosts ORDER BY host_id
-		OFFSET $1 % greatest((SELECT count(*) FROM hosts), 1) LIMIT 1`, r.Int64N(1<<40)).Scan(&host)
+	err = tx.QueryRow(ctx, `SELECT host_id FROM hosts WHERE dhcp_identifier_type <> $2 ORDER BY host_id
+		OFFSET $1 % greatest((SELECT count(*) FROM hosts WHERE dhcp_identifier_type <> $2), 1) LIMIT 1`, r.Int64N(1<<40), clientID).Scan(&host)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, errNothing
 	}

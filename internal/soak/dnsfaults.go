@@ -1,0 +1,269 @@
+package soak
+
+import (
+	"context"
+	"errors"
+	"hash/fnv"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/keastream/keastream/solidsim"
+)
+
+// dnsKinds are the kinds of faults of the DNS writer and of what it alone
+// depends on. They strike beside those of the publishers.
+var dnsKinds = []kind{
+	{name: "DNS writer killed", class: ofDNSWriter, longest: 3 * second, strike: killDNSWriter},
+	{name: "DNS writer ended by SIGTERM", class: ofDNSWriter, longest: 2 * second, strike: stopDNSWriter},
+	{name: "DNS writer killed twice", class: ofDNSWriter, longest: second, strike: killDNSWriterTwice},
+	{name: "DNS writer frozen", class: ofDNSWriter, shortest: second, longest: 5 * second, strike: freezeDNSWriter},
+	{name: "DNS writer frozen for more than a heartbeat may be old", class: ofDNSWriter, shortest: 32 * second, longest: 34 * second, length: 5 * time.Minute, strike: freezeDNSWriter},
+
+	{name: "DNS writer cut off from NATS", class: ofDNSNATSRoute, longest: 4 * second, strike: dnsOnNATS(cut)},
+	{name: "DNS writer's connections to NATS stalled", class: ofDNSNATSRoute, shortest: 2 * second, longest: 6 * second, strike: dnsOnNATS(hold)},
+
+	{name: "DNS writer cut off from SOLIDserver", class: ofAPIRoute, longest: 4 * second, strike: onAPI(cut)},
+	{name: "requests to SOLIDserver stalled", class: ofAPIRoute, shortest: 2 * second, longest: 5 * second, strike: onAPI(hold)},
+	{name: "answers of SOLIDserver stalled", class: ofAPIRoute, shortest: 2 * second, longest: 5 * second, strike: onAPI(holdAnswers)},
+	{name: "answers of SOLIDserver stalled for more than the time-outs", class: ofAPIRoute, shortest: 16 * second, longest: 19 * second, length: time.Minute, strike: onAPI(holdAnswers)},
+
+	{name: "SOLIDserver fails before it does its work", class: ofAppliance, shortest: 2 * second, longest: 5 * second, strike: spoil(failing(false))},
+	{name: "SOLIDserver fails after it did its work", class: ofAppliance, shortest: 2 * second, longest: 5 * second, strike: spoil(failing(true))},
+	{name: "SOLIDserver resets connections before it does its work", class: ofAppliance, shortest: 2 * second, longest: 5 * second, strike: spoil(resetting(false))},
+	{name: "SOLIDserver resets connections after it did its work", class: ofAppliance, shortest: 2 * second, longest: 5 * second, strike: spoil(resetting(true))},
+	{name: "SOLIDserver is asked too much", class: ofAppliance, shortest: second, longest: 4 * second, strike: spoil(overloaded)},
+	{name: "answers of SOLIDserver truncated", class: ofAppliance, shortest: 2 * second, longest: 5 * second, strike: spoil(truncated)},
+	{name: "answers of SOLIDserver empty", class: ofAppliance, shortest: 2 * second, longest: 5 * second, strike: spoil(emptied)},
+	{name: "SOLIDserver answers with pages of HTML", class: ofAppliance, shortest: 2 * second, longest: 5 * second, strike: spoil(htmlPage)},
+	{name: "SOLIDserver slow", class: ofAppliance, shortest: 2 * second, longest: 5 * second, strike: slowSOLIDserver},
+	{name: "SOLIDserver hangs", class: ofAppliance, shortest: 2 * second, longest: 5 * second, strike: hang},
+	{name: "SOLIDserver hangs for more than the time-outs", class: ofAppliance, shortest: 17 * second, longest: 20 * second, length: time.Minute, strike: hang},
+
+	{name: "records deleted by hand", class: ofRecords, strike: deleteOurs},
+	{name: "records changed by hand", class: ofRecords, strike: changeOurs},
+	{name: "marks of records lost", class: ofRecords, strike: loseMarks},
+	{name: "foreign records at names of reservations", class: ofRecords, strike: occupy},
+	{name: "foreign records elsewhere", class: ofRecords, strike: settleElsewhere},
+	{name: "foreign records removed", class: ofRecords, strike: vacate},
+	{name: "records recreated with other ids", class: ofRecords, strike: renumber},
+}
+
+// startDNSWriter starts it, and looks what its predecessor has left it.
+func (s *strike) startDNSWriter() error {
+	s.resolver.lookForOrphans(s.ctx)
+	return s.world.dnswriter.Start()
+}
+
+func killDNSWriter(s *strike) (bool, error) {
+	d := s.world.dnswriter
+	if err := d.Crashed(); err != nil { // killing it would hide that
+		return false, broken(err)
+	}
+	running := d.Running()
+	d.Kill()
+	s.killed.Store(true)
+	s.wait()
+	return running, s.startDNSWriter()
+}
+
+// killDNSWriterTwice kills it again while it is still about to find out what the
+// first one left.
+func killDNSWriterTwice(s *strike) (bool, error) {
+	first, err := killDNSWriter(s)
+	if err != nil {
+		return first, err
+	}
+	pause(s.ctx, time.Duration(s.random.IntN(600))*time.Millisecond)
+	again, err := killDNSWriter(s)
+	return first && again, err
+}
+
+func stopDNSWriter(s *strike) (bool, error) {
+	d := s.world.dnswriter
+	running := d.Running()
+	s.killed.Store(true)
+	if err := d.Stop(); err != nil {
+		return running, broken(err)
+	}
+	s.wait()
+	return running, s.startDNSWriter()
+}
+
+func freezeDNSWriter(s *strike) (bool, error) {
+	d := s.world.dnswriter
+	if err := d.Signal(syscall.SIGSTOP); err != nil {
+		return false, err
+	}
+	s.wait()
+	return true, d.Signal(syscall.SIGCONT)
+}
+
+func dnsOnNATS(do func(*route) error) func(*strike) (bool, error) {
+	return func(s *strike) (bool, error) { return s.on(s.world.dnswriter.nats, do) }
+}
+
+// onAPI does something to the way to SOLIDserver. What is held back arrives after
+// all, when who sent it may be gone.
+func onAPI(do func(*route) error) func(*strike) (bool, error) {
+	return func(s *strike) (bool, error) {
+		s.heldBack.Store(true)
+		return s.on([]*route{s.world.dnswriter.api}, do)
+	}
+}
+
+func holdAnswers(r *route) error { return r.hold(fromServer) }
+
+// A spoiler decides what goes wrong with a call, by chance.
+type spoiler func(c solidsim.Call, chance *rand.Rand) solidsim.Fault
+
+// decisions are those of a spoiler. Each is a function of the seed, of the call,
+// and of how often there was such a call, whatever came in between.
+type decisions struct {
+	seed   uint64
+	decide spoiler
+	hits   atomic.Int64 // calls that were spoiled
+
+	mu   sync.Mutex
+	seen map[uint64]uint64
+}
+
+func newDecisions(seed uint64, decide spoiler) *decisions {
+	return &decisions{seed: seed, decide: decide, seen: make(map[uint64]uint64)}
+}
+
+func (d *decisions) on(_ context.Context, c solidsim.Call) solidsim.Fault {
+	h := fnv.New64a()
+	for _, part := range []string{c.Method, c.Service, c.Params["rr_name"], c.Params["value1"], c.Params["rr_id"], c.Params["WHERE"], c.Params["offset"]} {
+		_, _ = h.Write([]byte(strconv.Itoa(len(part)) + part))
+	}
+	call := h.Sum64()
+	d.mu.Lock()
+	d.seen[call]++
+	n := d.seen[call]
+	d.mu.Unlock()
+	fault := d.decide(c, rand.New(rand.NewPCG(d.seed, call+n)))
+	if fault != (solidsim.Fault{}) {
+		d.hits.Add(1)
+	}
+	return fault
+}
+
+// spoil lets a spoiler decide on the calls for a while, and longer until it has
+// spoiled one: without a publisher there are no calls.
+func spoil(decide spoiler) func(*strike) (bool, error) {
+	return func(s *strike) (bool, error) {
+		d := newDecisions(s.random.Uint64(), decide)
+		defer s.appliance.spoiling(d.on)()
+		s.wait()
+		hit := func() bool { return d.hits.Load() > 0 }
+		return s.until(hit) || s.until(hit), nil
+	}
+}
+
+// mostly lets two of three writes and one of three reads be spoiled.
+func mostly(c solidsim.Call, chance *rand.Rand, fault solidsim.Fault) solidsim.Fault {
+	if n := chance.IntN(3); c.Writes && n > 1 || !c.Writes && n > 0 {
+		return solidsim.Fault{}
+	}
+	return fault
+}
+
+func failing(committed bool) spoiler {
+	return func(c solidsim.Call, chance *rand.Rand) solidsim.Fault {
+		statuses := []int{http.StatusInternalServerError, http.StatusServiceUnavailable, http.StatusUnauthorized, http.StatusGatewayTimeout}
+		return mostly(c, chance, solidsim.Fault{Committed: committed, Status: statuses[chance.IntN(len(statuses))]})
+	}
+}
+
+func resetting(committed bool) spoiler {
+	return func(c solidsim.Call, chance *rand.Rand) solidsim.Fault {
+		return mostly(c, chance, solidsim.Fault{Committed: committed, Reset: true})
+	}
+}
+
+// overloaded refuses every call.
+func overloaded(solidsim.Call, *rand.Rand) solidsim.Fault {
+	return solidsim.Fault{Status: http.StatusTooManyRequests}
+}
+
+func truncated(c solidsim.Call, chance *rand.Rand) solidsim.Fault {
+	// Half of an answer that is not the right one is no fault of truncation.
+	return mostly(c, chance, solidsim.Fault{Committed: !c.Writes || chance.IntN(2) == 0, Truncate: true})
+}
+
+// emptied answers with nothing that can be read, as good news.
+func emptied(c solidsim.Call, chance *rand.Rand) solidsim.Fault {
+	return mostly(c, chance, solidsim.Fault{Committed: chance.IntN(2) == 0, Status: http.StatusOK, Body: "\n"})
+}
+
+// htmlPage answers as what stands before the appliance does.
+func htmlPage(c solidsim.Call, chance *rand.Rand) solidsim.Fault {
+	statuses := []int{http.StatusOK, http.StatusBadGateway, http.StatusForbidden}
+	return mostly(c, chance, solidsim.Fault{
+		Committed: chance.IntN(2) == 0, Status: statuses[chance.IntN(len(statuses))], Body: "<html><title>Maintenance</title></html>",
+	})
+}
+
+func slowSOLIDserver(s *strike) (bool, error) {
+	s.appliance.SetLatency(time.Duration(200+s.random.IntN(600)) * time.Millisecond)
+	s.wait()
+	s.appliance.SetLatency(0)
+	return true, nil
+}
+
+// writeTimeout is after what time the DNS writer gives up a write. It is no
+// setting.
+const writeTimeout = 15 * time.Second
+
+// hang keeps back every write, or everything, and then does the work, whoever
+// still waits for it.
+func hang(s *strike) (bool, error) {
+	s.heldBack.Store(true)
+	reads := s.random.IntN(2) == 0
+	released := make(chan struct{})
+	var held atomic.Int64
+	done := s.appliance.spoiling(func(ctx context.Context, c solidsim.Call) solidsim.Fault {
+		if !c.Writes && !reads {
+			return solidsim.Fault{}
+		}
+		held.Add(1)
+		began := time.Now()
+		select {
+		case <-released:
+		case <-ctx.Done():
+		}
+		if c.Writes && time.Since(began) > writeTimeout {
+			s.coverage.add(s.coverage.reached, caseLate, 1)
+		}
+		return solidsim.Fault{}
+	})
+	s.wait()
+	holds := func() bool { return held.Load() > 0 }
+	struck := s.until(holds) || s.until(holds)
+	done()
+	close(released)
+	return struck, nil
+}
+
+// checksItself tells whether the DNS writer checks all records by itself.
+func (r *run) checksItself() bool { return r.options.Sweep < time.Minute }
+
+// askForCheck makes the DNS writer check all records, which it does when it
+// starts, unless it does so by itself.
+func (r *run) askForCheck(ctx context.Context) error {
+	if r.checksItself() {
+		return nil
+	}
+	d := r.world.dnswriter
+	r.times.note("SOAK", "restarts the DNS writer for a check")
+	if err := errors.Join(d.Crashed(), d.Stop()); err != nil {
+		return broken(err)
+	}
+	r.resolver.lookForOrphans(ctx)
+	return d.Start()
+}

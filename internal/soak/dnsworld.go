@@ -1,0 +1,65 @@
+package soak
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/keastream/keastream/internal/e2e"
+	"github.com/keastream/keastream/solidsim"
+)
+
+// dnswriter is the DNS writer, with its ways to NATS and to SOLIDserver.
+type dnswriter struct {
+	*e2e.Process
+	nats []*route
+	api  *route
+}
+
+const (
+	// holdDown is that of the DNS writer.
+	holdDown = 1500 * time.Millisecond
+	ttl      = 600
+	apiUser  = "keastream"
+	password = "simulated"
+)
+
+// startSOLIDserver starts the simulator.
+func (w *world) startSOLIDserver(ctx context.Context) (err error) {
+	w.solidserver, err = solidsim.Start(ctx, solidsim.Config{
+		Zones: []string{e2e.Zone}, Users: map[string]string{apiUser: password},
+	})
+	if err != nil {
+		return fmt.Errorf("start the SOLIDserver simulator: %w", err)
+	}
+	return os.WriteFile(w.path("solidserver-ca.pem"), w.solidserver.CAPEM(), 0o600)
+}
+
+// describeDNSWriter lays down the DNS writer and opens its routes.
+func (w *world) describeDNSWriter(o Options) (err error) {
+	d := new(dnswriter)
+	w.dnswriter = d
+	servers := strings.Split(strings.ReplaceAll(w.natsURL, "nats://", ""), ",")
+	if d.nats, err = openRoutes("D-nats", servers...); err != nil {
+		return err
+	}
+	if d.api, err = newRoute("D-api", w.solidserver.Addr()); err != nil {
+		return err
+	}
+	http, err := freeAddr()
+	if err != nil {
+		return err
+	}
+	args := []string{"run", "--http-addr", http, "--dns-zone", e2e.Zone, "--ttl", fmt.Sprint(ttl),
+		"--hold-down", holdDown.String(), "--sweep", o.Sweep.String(),
+		"--sds-host", d.api.addr, "--sds-ca", w.path("solidserver-ca.pem")}
+	for _, r := range d.nats {
+		args = append(args, "--nats-url", "nats://"+r.addr)
+	}
+	d.Process = e2e.NewProcess("dnswriter", o.DNSWriter, w.path("dnswriter.log"),
+		[]string{"SDS_USERNAME=" + apiUser, "SDS_PASSWORD=" + password}, args...)
+	d.HTTP = http
+	return nil
+}

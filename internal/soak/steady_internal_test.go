@@ -1,0 +1,54 @@
+package soak
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A name must not be gone for a moment, unless its row may have been for as long
+// as the hold-down.
+func TestSteadySeesAMomentWithoutARecord(t *testing.T) {
+	t.Parallel()
+	name := steadyName(0)
+	for title, test := range map[string]struct {
+		do  func(s *steady)
+		bad bool
+	}{
+		"gone":                 {func(*steady) {}, true},
+		"gone amid an update":  {func(s *steady) { s.leaves(name); time.Sleep(holdDown / 2) }, true},
+		"gone after an update": {func(s *steady) { s.leaves(name); time.Sleep(holdDown / 2); s.isBack(name, 2) }, true},
+		"gone after two updates": {func(s *steady) {
+			s.leaves(name)
+			time.Sleep(holdDown / 2)
+			s.isBack(name, 2)
+			s.leaves(name)
+			time.Sleep(holdDown * 2 / 3)
+		}, true},
+		"gone with its row":              {func(s *steady) { s.leaves(name); time.Sleep(holdDown) }, false},
+		"gone later than its row":        {func(s *steady) { s.leaves(name); time.Sleep(holdDown); s.isBack(name, 2); time.Sleep(time.Hour) }, false},
+		"gone with all":                  {func(s *steady) { s.excuse() }, false},
+		"gone after a quiet point":       {func(s *steady) { s.excuse(); s.settle(func(string) bool { return true }) }, true},
+		"was not there at a quiet point": {func(s *steady) { s.settle(func(string) bool { return false }) }, false},
+	} {
+		t.Run(title, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var failure error
+				s := newSteady(func(err error) { failure = err })
+				s.isBack(name, 1)
+				s.look(name, false)
+				s.look(name, true)
+				s.settle(func(string) bool { return true })
+				if failure != nil {
+					t.Fatalf("before anything: %v", failure)
+				}
+				test.do(s)
+				s.look(name, false)
+				if (failure != nil) != test.bad {
+					t.Errorf("got %v, want an error: %v", failure, test.bad)
+				}
+			})
+		})
+	}
+}

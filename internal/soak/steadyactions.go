@@ -1,0 +1,157 @@
+package soak
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// clientID is the identifier type of the steady rows. No other row has it, and
+// the other writers leave it alone.
+const clientID = 3
+
+// steadyActions happen to the steady rows alone.
+var steadyActions = []action{
+	{"steady: Kea's update in one transaction", 3, steadily(1, renew(false))},
+	{"steady: Kea's update in two transactions", 3, steadily(1, renewSlowly)},
+	{"steady: address move", 2, steadily(1, move)},
+	{"steady: swap of addresses", 2, steadily(2, exchange)},
+	{"steady: deleted and added with a chosen host_id", 2, steadily(1, renew(true))},
+}
+
+// steadily does something with n steady rows, and first makes those that may not
+// be there.
+func steadily(n int, do func(ctx context.Context, w *writer, r *rand.Rand, rows []int) error) func(context.Context, *writer, *rand.Rand) error {
+	return func(ctx context.Context, w *writer, r *rand.Rand) error {
+		rows := r.Perm(steadyRows)[:n]
+		for _, i := range rows {
+			if err := w.restore(ctx, r, i); err != nil {
+				return err
+			}
+		}
+		return do(ctx, w, r, rows)
+	}
+}
+
+// restore makes sure that a row is there if it may be gone: the writer has not
+// heard what became of a transaction, or somebody truncated the table.
+func (w *writer) restore(ctx context.Context, r *rand.Rand, i int) error {
+	if !w.steady.isAbsent(steadyName(i)) {
+		return nil
+	}
+	var host int64
+	err := w.conn.QueryRow(ctx, `SELECT host_id FROM hosts WHERE dhcp_identifier_type = $1 AND hostname = $2`, clientID, steadyHostname(i)).Scan(&host)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return w.addSteady(ctx, w.conn, r, i)
+	}
+	if err == nil {
+		w.steady.isBack(steadyName(i), host)
+	}
+	return err
+}
+
+// querier is a connection or a transaction.
+type querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// addSteady inserts the row. In a transaction it is not there yet: then the
+// caller says when.
+func (w *writer) addSteady(ctx context.Context, q querier, r *rand.Rand, i int) error {
+	var host, v int64
+	if err := q.QueryRow(ctx, insert, []byte(steadyHostname(i)), clientID, address(r), steadyHostname(i)).Scan(&host, &v); err != nil {
+		return err
+	}
+	if q == w.conn {
+		w.steady.isBack(steadyName(i), host)
+		w.noted(host, "added as %s, version %d", steadyHostname(i), v)
+	}
+	return nil
+}
+
+const deleteSteady = `DELETE FROM hosts WHERE dhcp_identifier_type = $1 AND hostname = $2 RETURNING host_id`
+
+// missed notes that a row is not there: the table was truncated.
+func (w *writer) missed(err error, i int) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		w.steady.leaves(steadyName(i))
+		return errNothing
+	}
+	return err
+}
+
+// renew deletes a row and adds it with another address, in one transaction.
+func renew(chosen bool) func(context.Context, *writer, *rand.Rand, []int) error {
+	sql := insert
+	if chosen { // lower than the one before
+		sql = `INSERT INTO hosts (host_id, dhcp_identifier, dhcp_identifier_type, dhcp4_subnet_id, ipv4_address, hostname)
+			VALUES (1000000000 - ` + sqlVersion + `, $1, $2, ` + sqlVersion + `, $3, $4) RETURNING host_id, dhcp4_subnet_id`
+	}
+	return func(ctx context.Context, w *writer, r *rand.Rand, rows []int) error {
+		i := rows[0]
+		var old, fresh, v int64
+		err := w.commit(ctx, func(tx pgx.Tx) error {
+			if err := tx.QueryRow(ctx, deleteSteady, clientID, steadyHostname(i)).Scan(&old); err != nil {
+				return err
+			}
+			return tx.QueryRow(ctx, sql, []byte(steadyHostname(i)), clientID, address(r), steadyHostname(i)).Scan(&fresh, &v)
+		})
+		if err != nil {
+			return w.missed(err, i)
+		}
+		w.steady.isBack(steadyName(i), fresh)
+		w.noted(old, "replaced by host %d in one transaction", fresh)
+		w.noted(fresh, "added for host %d, version %d", old, v)
+		return nil
+	}
+}
+
+// renewSlowly does it in two transactions, and waits a while in between for the
+// deletion to be published, so that consumers see it.
+func renewSlowly(ctx context.Context, w *writer, r *rand.Rand, rows []int) error {
+	i := rows[0]
+	name := steadyName(i)
+	var old int64
+	w.steady.leaves(name)
+	if err := w.conn.QueryRow(ctx, deleteSteady, clientID, steadyHostname(i)).Scan(&old); err != nil {
+		return w.missed(err, i)
+	}
+	w.noted(old, "deleted, to be added again")
+	seen := false
+	for deadline := time.Now().Add(holdDown / 3); !seen && time.Now().Before(deadline); seen = w.observer.sawDeletion(old) {
+		pause(ctx, 5*time.Millisecond)
+	}
+	if err := w.addSteady(ctx, w.conn, r, i); err != nil {
+		return err
+	}
+	if seen {
+		w.coverage.add(w.coverage.reached, caseReadded, 1)
+	}
+	return nil
+}
+
+// move gives a row another address.
+func move(ctx context.Context, w *writer, r *rand.Rand, rows []int) error {
+	var host int64
+	err := w.conn.QueryRow(ctx, `UPDATE hosts SET ipv4_address = $3, dhcp4_subnet_id = `+sqlVersion+`
+		WHERE dhcp_identifier_type = $1 AND hostname = $2 RETURNING host_id`, clientID, steadyHostname(rows[0]), address(r)).Scan(&host)
+	if err != nil {
+		return w.missed(err, rows[0])
+	}
+	w.noted(host, "moved")
+	return nil
+}
+
+// exchange swaps the addresses of two rows.
+func exchange(ctx context.Context, w *writer, _ *rand.Rand, rows []int) error {
+	tag, err := w.conn.Exec(ctx, `UPDATE hosts h SET ipv4_address = o.ipv4_address, dhcp4_subnet_id = `+sqlVersion+`
+		FROM hosts o WHERE h.dhcp_identifier_type = $1 AND o.dhcp_identifier_type = $1
+		AND (h.hostname, o.hostname) IN (($2, $3), ($3, $2))`, clientID, steadyHostname(rows[0]), steadyHostname(rows[1]))
+	if err == nil && tag.RowsAffected() == 0 {
+		return errNothing
+	}
+	return err
+}

@@ -2,7 +2,6 @@ package soak
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/keastream/keastream/internal/e2e"
@@ -48,8 +47,7 @@ func (r *run) quietDNS(ctx context.Context) error {
 	defer cancel()
 	go func() {
 		for pause(touching, 1200*time.Millisecond); touching.Err() == nil; pause(touching, 1200*time.Millisecond) {
-			_ = r.world.exec(touching, pgtest.Kea, fmt.Sprintf(`UPDATE hosts SET dhcp4_subnet_id = `+sqlVersion+`
-				WHERE host_id = (SELECT min(host_id) FROM hosts WHERE dhcp_identifier_type = %d)`, clientID))
+			_ = r.world.exec(touching, pgtest.Kea, sqlTouch)
 		}
 	}()
 	if r.foreigners.anyTouched() && !r.checksItself() {

@@ -3,6 +3,7 @@ package soak
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -12,6 +13,17 @@ import (
 // clientID is the identifier type of the steady rows. No other row has it, and
 // the other writers leave it alone.
 const clientID = 3
+
+// insertSteady gives a row the subnet that it always has: so the two rows of one
+// device are known to be the halves of a change. Its version is in the other one.
+const insertSteady = `INSERT INTO hosts (dhcp_identifier, dhcp_identifier_type, dhcp4_subnet_id, dhcp6_subnet_id, ipv4_address, hostname)
+	VALUES ($1, $2, 1, ` + sqlVersion + `, $3, $4) RETURNING host_id, dhcp6_subnet_id`
+
+// sqlTouch changes a row that is there for nothing else.
+var sqlTouch = fmt.Sprintf(`
+	INSERT INTO hosts (dhcp_identifier, dhcp_identifier_type) SELECT 'touched', %[1]d
+	 WHERE NOT EXISTS (SELECT FROM hosts WHERE dhcp_identifier_type = %[1]d AND dhcp_identifier = 'touched');
+	UPDATE hosts SET dhcp6_subnet_id = `+sqlVersion+` WHERE dhcp_identifier_type = %[1]d AND dhcp_identifier = 'touched'`, clientID)
 
 // steadyActions happen to the steady rows alone.
 var steadyActions = []action{
@@ -45,7 +57,7 @@ func (w *writer) restore(ctx context.Context, r *rand.Rand, i int) error {
 	var host int64
 	err := w.conn.QueryRow(ctx, `SELECT host_id FROM hosts WHERE dhcp_identifier_type = $1 AND hostname = $2`, clientID, steadyHostname(i)).Scan(&host)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return w.addSteady(ctx, w.conn, r, i)
+		return w.addSteady(ctx, r, i)
 	}
 	if err == nil {
 		w.steady.isBack(steadyName(i), host)
@@ -53,22 +65,14 @@ func (w *writer) restore(ctx context.Context, r *rand.Rand, i int) error {
 	return err
 }
 
-// querier is a connection or a transaction.
-type querier interface {
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}
-
-// addSteady inserts the row. In a transaction it is not there yet: then the
-// caller says when.
-func (w *writer) addSteady(ctx context.Context, q querier, r *rand.Rand, i int) error {
+// addSteady inserts the row.
+func (w *writer) addSteady(ctx context.Context, r *rand.Rand, i int) error {
 	var host, v int64
-	if err := q.QueryRow(ctx, insert, []byte(steadyHostname(i)), clientID, address(r), steadyHostname(i)).Scan(&host, &v); err != nil {
+	if err := w.conn.QueryRow(ctx, insertSteady, []byte(steadyHostname(i)), clientID, address(r), steadyHostname(i)).Scan(&host, &v); err != nil {
 		return err
 	}
-	if q == w.conn {
-		w.steady.isBack(steadyName(i), host)
-		w.noted(host, "added as %s, version %d", steadyHostname(i), v)
-	}
+	w.steady.isBack(steadyName(i), host)
+	w.noted(host, "added as %s, version %d", steadyHostname(i), v)
 	return nil
 }
 
@@ -85,10 +89,10 @@ func (w *writer) missed(err error, i int) error {
 
 // renew deletes a row and adds it with another address, in one transaction.
 func renew(chosen bool) func(context.Context, *writer, *rand.Rand, []int) error {
-	sql := insert
+	sql := insertSteady
 	if chosen { // lower than the one before
-		sql = `INSERT INTO hosts (host_id, dhcp_identifier, dhcp_identifier_type, dhcp4_subnet_id, ipv4_address, hostname)
-			VALUES (1000000000 - ` + sqlVersion + `, $1, $2, ` + sqlVersion + `, $3, $4) RETURNING host_id, dhcp4_subnet_id`
+		sql = `INSERT INTO hosts (host_id, dhcp_identifier, dhcp_identifier_type, dhcp4_subnet_id, dhcp6_subnet_id, ipv4_address, hostname)
+			VALUES (1000000000 - ` + sqlVersion + `, $1, $2, 1, ` + sqlVersion + `, $3, $4) RETURNING host_id, dhcp6_subnet_id`
 	}
 	return func(ctx context.Context, w *writer, r *rand.Rand, rows []int) error {
 		i := rows[0]
@@ -124,7 +128,7 @@ func renewSlowly(ctx context.Context, w *writer, r *rand.Rand, rows []int) error
 	for deadline := time.Now().Add(holdDown / 3); !seen && time.Now().Before(deadline); seen = w.observer.sawDeletion(old) {
 		pause(ctx, 5*time.Millisecond)
 	}
-	if err := w.addSteady(ctx, w.conn, r, i); err != nil {
+	if err := w.addSteady(ctx, r, i); err != nil {
 		return err
 	}
 	if seen {
@@ -136,7 +140,7 @@ func renewSlowly(ctx context.Context, w *writer, r *rand.Rand, rows []int) error
 // move gives a row another address.
 func move(ctx context.Context, w *writer, r *rand.Rand, rows []int) error {
 	var host int64
-	err := w.conn.QueryRow(ctx, `UPDATE hosts SET ipv4_address = $3, dhcp4_subnet_id = `+sqlVersion+`
+	err := w.conn.QueryRow(ctx, `UPDATE hosts SET ipv4_address = $3, dhcp6_subnet_id = `+sqlVersion+`
 		WHERE dhcp_identifier_type = $1 AND hostname = $2 RETURNING host_id`, clientID, steadyHostname(rows[0]), address(r)).Scan(&host)
 	if err != nil {
 		return w.missed(err, rows[0])
@@ -147,7 +151,7 @@ func move(ctx context.Context, w *writer, r *rand.Rand, rows []int) error {
 
 // exchange swaps the addresses of two rows.
 func exchange(ctx context.Context, w *writer, _ *rand.Rand, rows []int) error {
-	tag, err := w.conn.Exec(ctx, `UPDATE hosts h SET ipv4_address = o.ipv4_address, dhcp4_subnet_id = `+sqlVersion+`
+	tag, err := w.conn.Exec(ctx, `UPDATE hosts h SET ipv4_address = o.ipv4_address, dhcp6_subnet_id = `+sqlVersion+`
 		FROM hosts o WHERE h.dhcp_identifier_type = $1 AND o.dhcp_identifier_type = $1
 		AND (h.hostname, o.hostname) IN (($2, $3), ($3, $2))`, clientID, steadyHostname(rows[0]), steadyHostname(rows[1]))
 	if err == nil && tag.RowsAffected() == 0 {

@@ -153,15 +153,24 @@ func (d *decisions) on(_ context.Context, c solidsim.Call) solidsim.Fault {
 	return fault
 }
 
+// untilCalled tries for longer than until: without a publisher there are no calls.
+func (s *strike) untilCalled(try func() bool) bool {
+	for range 3 {
+		if s.until(try) {
+			return true
+		}
+	}
+	return false
+}
+
 // spoil lets a spoiler decide on the calls for a while, and longer until it has
-// spoiled one: without a publisher there are no calls.
+// spoiled one.
 func spoil(decide spoiler) func(*strike) (bool, error) {
 	return func(s *strike) (bool, error) {
 		d := newDecisions(s.random.Uint64(), decide)
 		defer s.appliance.spoiling(d.on)()
 		s.wait()
-		hit := func() bool { return d.hits.Load() > 0 }
-		return s.until(hit) || s.until(hit), nil
+		return s.untilCalled(func() bool { return d.hits.Load() > 0 }), nil
 	}
 }
 
@@ -243,8 +252,7 @@ func hang(s *strike) (bool, error) {
 		return solidsim.Fault{}
 	})
 	s.wait()
-	holds := func() bool { return held.Load() > 0 }
-	struck := s.until(holds) || s.until(holds)
+	struck := s.untilCalled(func() bool { return held.Load() > 0 })
 	done()
 	close(released)
 	return struck, nil

@@ -49,7 +49,7 @@ var dnsKinds = []kind{
 	{name: "marks of records lost", class: ofRecords, strike: loseMarks},
 	{name: "foreign records at names of reservations", class: ofRecords, strike: occupy},
 	{name: "foreign records elsewhere", class: ofRecords, strike: settleElsewhere},
-	{name: "foreign records removed", class: ofRecords, strike: vacate},
+	{name: "foreign records removed", class: ofRecords, shortest: 2 * second, longest: 4 * second, strike: vacate},
 	{name: "records recreated with other ids", class: ofRecords, strike: renumber},
 }
 

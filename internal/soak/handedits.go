@@ -228,8 +228,15 @@ func settleElsewhere(s *strike) (struck bool, err error) {
 	return struck, nil
 }
 
-// vacate removes half of the foreign records.
+// vacate removes half of the foreign records, and first adds some if there are
+// none.
 func vacate(s *strike) (struck bool, err error) {
+	if len(s.foreigners.list()) == 0 {
+		if _, err := occupy(s); err != nil {
+			return false, err
+		}
+		s.wait()
+	}
 	all := s.foreigners.list()
 	s.random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	for _, r := range all[:(len(all)+1)/2] {

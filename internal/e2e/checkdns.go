@@ -84,7 +84,7 @@ func (c *Checker) wanted(hosts []host) map[set]*claims {
 				rtype = "A"
 			}
 			claim(set{name, rtype}, addr.String(), h)
-			reverse := reverseName(addr)
+			reverse := ReverseName(addr)
 			if slices.Contains(c.types(), rtype) && slices.ContainsFunc(c.Reverse, func(z string) bool { return strings.HasSuffix(reverse, "."+z) }) {
 				claim(set{reverse, "PTR"}, name, h)
 			}
@@ -104,7 +104,7 @@ func (c *Checker) types() []string {
 func (h host) usable() (all []netip.Addr) {
 	broadcast := netip.AddrFrom4([4]byte{255, 255, 255, 255})
 	take := func(a netip.Addr) {
-		if a.IsValid() && !a.IsUnspecified() && !a.IsLoopback() && !a.IsMulticast() && a != broadcast {
+		if a.IsValid() && !a.IsUnspecified() && !a.IsLoopback() && !a.IsMulticast() && !a.Is4In6() && a != broadcast {
 			all = append(all, a)
 		}
 	}
@@ -117,9 +117,9 @@ func (h host) usable() (all []netip.Addr) {
 	return all
 }
 
-// reverseName is the name of an address in in-addr.arpa (RFC 1035, 3.5) or
+// ReverseName is the name of an address in in-addr.arpa (RFC 1035, 3.5) or
 // ip6.arpa (RFC 3596, 2.5).
-func reverseName(a netip.Addr) string {
+func ReverseName(a netip.Addr) string {
 	var b strings.Builder
 	for _, octet := range slices.Backward(a.AsSlice()) {
 		if a.Is4() {
@@ -136,6 +136,13 @@ func reverseName(a netip.Addr) string {
 
 const mark = "managed_by=keastream"
 
+// findings are the records of DNS, beside what the rows want of it.
+type findings struct {
+	*Checker
+	wanted       map[set]*claims
+	ours, theirs map[set][]string // values
+}
+
 // checkDNS compares the records with the rows. What devices of different
 // identifiers want differently may hold what any of them wants, or nothing.
 func (c *Checker) checkDNS(hosts []host) (errs []error) {
@@ -143,57 +150,62 @@ func (c *Checker) checkDNS(hosts []host) (errs []error) {
 
 	records := c.Records()
 	errs = append(errs, c.checkForeign(records)...)
-	wanted := c.wanted(hosts)
-	ours := make(map[set][]string)
-	forward := make(map[set][]string) // whoever made it
+	f := findings{Checker: c, wanted: c.wanted(hosts), ours: make(map[set][]string), theirs: make(map[set][]string)}
 	for i, r := range records {
 		s := set{r.Name, r.Type}
-		forward[s] = append(forward[s], r.Value)
-		if i > 0 && records[i-1].Name == r.Name && records[i-1].Type == r.Type && records[i-1].Value == r.Value {
+		skipped := c.skips(s, f.wanted[s])
+		if i > 0 && records[i-1].Name == r.Name && records[i-1].Type == r.Type && records[i-1].Value == r.Value && !skipped {
 			report("%s %s is there twice", s, r.Value)
 		}
 		if slices.Contains(c.Foreign, r) || !marked(r) {
+			f.theirs[s] = append(f.theirs[s], r.Value)
 			continue
 		}
-		ours[s] = append(ours[s], r.Value)
-		if c.TTL != 0 && r.TTL != c.TTL && (c.Skip == nil || !c.Skip(r.Name)) {
+		f.ours[s] = append(f.ours[s], r.Value)
+		if c.TTL != 0 && r.TTL != c.TTL && !skipped {
 			report("%s %s has the TTL %d, want %d", s, r.Value, r.TTL, c.TTL)
 		}
 	}
-	sets := slices.Concat(slices.Collect(maps.Keys(wanted)), slices.Collect(maps.Keys(ours)))
+	sets := slices.Concat(slices.Collect(maps.Keys(f.wanted)), slices.Collect(maps.Keys(f.ours)))
 	slices.SortFunc(sets, func(a, b set) int { return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.rtype, b.rtype)) })
 	for _, s := range slices.Compact(sets) {
-		if c.Skip != nil && c.Skip(s.name) {
+		if c.skips(s, f.wanted[s]) {
 			continue
 		}
-		if err := c.checkSet(s, wanted[s], ours[s], forward); err != nil {
-			report("%s is %v, %w (%v)", s, ours[s], err, wanted[s])
+		if err := f.check(s); err != nil {
+			report("%s is %v, %w (%v)", s, f.ours[s], err, f.wanted[s])
 		}
 	}
 	return errs
 }
 
-// checkSet compares what DNS has of a set as ours with what the rows want.
-func (c *Checker) checkSet(s set, w *claims, got []string, forward map[set][]string) error {
+// skips tells whether a set is left out: because of its name or, since a PTR
+// depends on what is at the name that it leads to, because of one of these.
+func (c *Checker) skips(s set, w *claims) bool {
+	if c.Skip == nil {
+		return false
+	}
+	return c.Skip(s.name) || s.rtype == "PTR" && w != nil && slices.ContainsFunc(slices.Collect(maps.Keys(w.values)), c.Skip)
+}
+
+// check compares what DNS has of a set as ours with what the rows want.
+func (f findings) check(s set) error {
+	w, got := f.wanted[s], f.ours[s]
 	if w == nil {
 		return errors.New("and no row wants it")
 	}
 	want := slices.Sorted(maps.Keys(w.values))
-	stranger := func(value string) bool { return !w.values[value] }
-	taken := slices.ContainsFunc(c.Foreign, func(r solidsim.Record) bool {
-		return r.Name == s.name && (r.Type == s.rtype || r.Type == "CNAME")
-	})
+	taken := len(f.theirs[s]) > 0 || f.isAlias(s.name)
 	switch {
-	case taken && !c.Beside && len(got) > 0:
+	case taken && !f.Beside && len(got) > 0:
 		return errors.New("and there is a foreign record")
-	case slices.ContainsFunc(got, stranger):
+	case slices.ContainsFunc(got, w.strange):
 		return fmt.Errorf("want of %v", want)
 	case taken, w.contradict():
 		return nil
 	}
 	for _, value := range want {
-		// What leads back is made when there is something that it leads back from.
-		if s.rtype == "PTR" && !leadsBack(s.name, value, forward) {
+		if s.rtype == "PTR" && !f.leadsBack(s.name, value) {
 			continue
 		}
 		if !slices.Contains(got, value) {
@@ -203,17 +215,43 @@ func (c *Checker) checkSet(s set, w *claims, got []string, forward map[set][]str
 	return nil
 }
 
-// leadsBack tells whether the target of a reverse name has its address.
-func leadsBack(reverse, target string, forward map[set][]string) bool {
+func (f findings) isAlias(name string) bool { return len(f.theirs[set{name, "CNAME"}]) > 0 }
+
+// strange tells whether no row wants a value.
+func (c *claims) strange(value string) bool { return c == nil || !c.values[value] }
+
+// leadsBack tells whether a PTR is to be made: when the name that it leads to has
+// the address, whoever wrote that, and nobody disputes it.
+func (f findings) leadsBack(reverse, target string) bool {
 	for _, rtype := range []string{"A", "AAAA"} {
-		if slices.ContainsFunc(forward[set{target, rtype}], func(value string) bool {
+		forward := set{target, rtype}
+		if slices.ContainsFunc(slices.Concat(f.ours[forward], f.theirs[forward]), func(value string) bool {
 			a, err := netip.ParseAddr(value)
-			return err == nil && reverseName(a) == reverse
+			return err == nil && ReverseName(a) == reverse
 		}) {
-			return true
+			return !f.disputed(forward)
 		}
 	}
 	return false
+}
+
+// disputed tells whether a person has to say who is right about a set: devices
+// contradict each other, or somebody else's records are in the way of what is
+// wanted, or beside ours.
+func (f findings) disputed(s set) bool {
+	w, ours, theirs := f.wanted[s], f.ours[s], f.theirs[s]
+	if w.contradict() || f.isAlias(s.name) {
+		return true
+	}
+	if len(theirs) == 0 || w == nil {
+		return false
+	}
+	for value := range w.values {
+		if !slices.Contains(ours, value) && !slices.Contains(theirs, value) {
+			return true
+		}
+	}
+	return len(ours) > 0 && slices.ContainsFunc(theirs, w.strange)
 }
 
 func marked(r solidsim.Record) bool {

@@ -28,8 +28,8 @@ func TestCheckDNS(t *testing.T) {
 	}
 	aaaa := a("a", "2001:db8::1")
 	aaaa.Type = "AAAA"
-	short, foreign, copied := a("a", "10.0.0.1"), a("a", "192.0.2.1"), a("c", "10.0.0.9")
-	short.TTL, foreign.ClassParameters = 60, ""
+	short, foreign, agreed, copied := a("a", "10.0.0.1"), a("a", "192.0.2.1"), a("a", "10.0.0.1"), a("c", "10.0.0.9")
+	short.TTL, foreign.ClassParameters, agreed.ClassParameters = 60, "", ""
 	all := []string{"A", "AAAA", "PTR"}
 	for title, test := range map[string]struct {
 		hosts   []host
@@ -60,8 +60,16 @@ func TestCheckDNS(t *testing.T) {
 		"AAAA not expected": {[]host{row(1, "d1", "a", "10.0.0.1", "2001:db8::1")}, []solidsim.Record{a("a", "10.0.0.1"), aaaa}, nil, nil, false, "a.site.com AAAA is [2001:db8::1], and no row wants it"},
 		"AAAA missing": {[]host{row(1, "d1", "a", "10.0.0.1", "2001:DB8:0:0::1", "no address")},
 			[]solidsim.Record{ptr("1.0.0", "a.site.com"), a("a", "10.0.0.1")}, nil, all, false, "a.site.com AAAA is [], want [2001:db8::1]"},
-		"PTR missing":                           {[]host{row(1, "d1", "a", "10.0.0.1")}, []solidsim.Record{a("a", "10.0.0.1")}, nil, all, false, "1.0.0.10.in-addr.arpa PTR is [], want [a.site.com]"},
-		"PTR wrong":                             {[]host{row(1, "d1", "a", "10.0.0.1")}, []solidsim.Record{ptr("1.0.0", "b.site.com"), a("a", "10.0.0.1")}, nil, all, false, "want of [a.site.com]"},
+		"PTR missing": {[]host{row(1, "d1", "a", "10.0.0.1")}, []solidsim.Record{a("a", "10.0.0.1")}, nil, all, false, "1.0.0.10.in-addr.arpa PTR is [], want [a.site.com]"},
+		"PTR wrong":   {[]host{row(1, "d1", "a", "10.0.0.1")}, []solidsim.Record{ptr("1.0.0", "b.site.com"), a("a", "10.0.0.1")}, nil, all, false, "want of [a.site.com]"},
+		"PTR of a name that two devices want": {[]host{row(1, "d1", "a", "10.0.0.1"), row(2, "d2", "a", "10.0.0.2")},
+			[]solidsim.Record{a("a", "10.0.0.1")}, nil, all, false, ""},
+		"PTR of a name that somebody came to later": {[]host{row(1, "d1", "a", "10.0.0.1")},
+			[]solidsim.Record{a("a", "10.0.0.1"), foreign}, []solidsim.Record{foreign}, all, true, ""},
+		"PTR of a name that somebody has made right": {[]host{row(1, "d1", "a", "10.0.0.1")},
+			[]solidsim.Record{agreed}, []solidsim.Record{agreed}, all, false, "1.0.0.10.in-addr.arpa PTR is [], want [a.site.com]"},
+		"PTR of a name that somebody else has too": {[]host{row(1, "d1", "a", "10.0.0.1")},
+			[]solidsim.Record{agreed, foreign}, []solidsim.Record{agreed, foreign}, all, false, "want [a.site.com]"},
 		"PTR of a name that is somebody else's": {[]host{row(1, "d1", "a", "10.0.0.1")}, []solidsim.Record{foreign}, []solidsim.Record{foreign}, all, false, ""},
 	} {
 		c := Checker{
@@ -75,13 +83,32 @@ func TestCheckDNS(t *testing.T) {
 	}
 }
 
+// What is left out is left out whole: also the PTR that depends on it.
+func TestCheckDNSSkips(t *testing.T) {
+	t.Parallel()
+	const ours = "kea_source=kea&managed_by=keastream"
+	hosts := []host{{id: 1, hostname: "a", ip: netip.MustParseAddr("10.0.0.1")}}
+	double := solidsim.Record{Name: "a.site.com", Type: "A", Value: "10.0.0.1", TTL: 60, ClassParameters: ours}
+	c := Checker{
+		Records: func() []solidsim.Record { return []solidsim.Record{double, double} },
+		Types:   []string{"A", "PTR"}, Zone: "site.com", Reverse: []string{"10.in-addr.arpa"}, TTL: 600,
+	}
+	if errs := c.checkDNS(hosts); len(errs) != 4 { // two TTLs, twice there, no PTR
+		t.Errorf("found %v", errs)
+	}
+	c.Skip = func(name string) bool { return name == "a.site.com" }
+	if errs := c.checkDNS(hosts); len(errs) > 0 {
+		t.Errorf("with the name left out: %v", errs)
+	}
+}
+
 func TestReverseName(t *testing.T) {
 	t.Parallel()
 	for addr, want := range map[string]string{
 		"10.1.2.3":    "3.2.1.10.in-addr.arpa",
 		"2001:db8::1": "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa",
 	} {
-		if got := reverseName(netip.MustParseAddr(addr)); got != want {
+		if got := ReverseName(netip.MustParseAddr(addr)); got != want {
 			t.Errorf("%s: %s, want %s", addr, got, want)
 		}
 	}

@@ -116,8 +116,7 @@ func v6(ctx context.Context, tx pgx.Tx, r *rand.Rand, host int64) (what string, 
 			(SELECT min(reservation_id) FROM ipv6_reservations WHERE host_id = $1)`, host, address6(r))
 	default:
 		what = "got an IPv6 address"
-		_, err = tx.Exec(ctx, `INSERT INTO ipv6_reservations (address, prefix_len, type, dhcp6_iaid, host_id)
-			VALUES ($2, 128, $3, 1, $1)`, host, address6(r), 2*(r.IntN(8)/7))
+		_, err = tx.Exec(ctx, insert6, host, address6(r), 2*(r.IntN(8)/7))
 	}
 	if err != nil || r.IntN(4) == 0 {
 		return what, err
@@ -145,6 +144,9 @@ func hostile(ctx context.Context, tx pgx.Tx, r *rand.Rand, host int64) (string, 
 const insert = `INSERT INTO hosts (dhcp_identifier, dhcp_identifier_type, dhcp4_subnet_id, ipv4_address, hostname)
 	VALUES ($1, $2, ` + sqlVersion + `, $3, $4) RETURNING host_id, dhcp4_subnet_id`
 
+// insert6 gives a row an address of IPv6 (type 0) or a prefix (type 2).
+const insert6 = `INSERT INTO ipv6_reservations (address, prefix_len, type, dhcp6_iaid, host_id) VALUES ($2, 128, $3, 1, $1)`
+
 // rack adds the 40 hosts of a cabinet, in one statement or in many, or takes as
 // many away when there are enough.
 func rack(ctx context.Context, w *writer, r *rand.Rand) error {
@@ -162,9 +164,11 @@ func rack(ctx context.Context, w *writer, r *rand.Rand) error {
 			return err
 		}
 		if single {
-			_, err := tx.Exec(ctx, `INSERT INTO hosts (dhcp_identifier, dhcp_identifier_type, dhcp6_subnet_id, ipv4_address, hostname)
+			_, err := tx.Exec(ctx, `WITH added AS (INSERT INTO hosts (dhcp_identifier, dhcp_identifier_type, dhcp6_subnet_id, ipv4_address, hostname)
 				SELECT decode(md5(random()::text), 'hex'), 1, `+sqlVersion+`, $1 + i, 'us3-cab' || $2::int || '-ru' || i || '-idrac'
-				  FROM generate_series(1, $3::int) i`, first, cabinet, units)
+				  FROM generate_series(1, $3::int) i RETURNING host_id)
+				INSERT INTO ipv6_reservations (address, prefix_len, type, dhcp6_iaid, host_id)
+				SELECT '2001:db8:1::'::inet + host_id, 128, 0, 1, host_id FROM added`, first, cabinet, units)
 			w.times.note(w.name, "rack-in by one statement")
 			return err
 		}
@@ -210,7 +214,14 @@ func keaUpdate(ctx context.Context, w *writer, r *rand.Rand) error {
 	}
 	w.noted(old, "deleted, to be added again")
 	gap(ctx, r)
-	if err := w.conn.QueryRow(ctx, insert, identifier, kind, address(r), hostname(r)).Scan(&fresh, &v); err != nil {
+	err = w.commit(ctx, func(tx pgx.Tx) error {
+		if err := tx.QueryRow(ctx, insert, identifier, kind, address(r), hostname(r)).Scan(&fresh, &v); err != nil || r.IntN(2) == 0 {
+			return err
+		}
+		_, err := tx.Exec(ctx, insert6, fresh, address6(r), 0)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	w.noted(fresh, "added for host %d, version %d", old, v)
@@ -402,16 +413,17 @@ func lateCommit(ctx context.Context, w *writer, r *rand.Rand) error {
 
 func address(r *rand.Rand) int64 { return 10<<24 + r.Int64N(1<<24) }
 
-// address6 is an address in one of the ways to write it, or something else.
+// address6 is an address in one of the ways to write it, or one that is no host's.
 func address6(r *rand.Rand) string {
 	n := r.IntN(1 << 16)
-	switch r.IntN(6) {
-	case 0:
+	switch r.IntN(8) {
+	case 0, 1:
 		return fmt.Sprintf("2001:DB8:0:0::%X", n)
-	case 1:
+	case 2, 3:
 		return fmt.Sprintf("2001:db8::1:%04x", n)
-	case 2:
-		return fmt.Sprintf("no address %d", n)
+	case 4:
+		bad := []string{"::", "::1", "ff02::1", "fe80::1", "::ffff:10.1.2.3"}
+		return bad[n%len(bad)]
 	}
 	return fmt.Sprintf("2001:db8::%x", n)
 }

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/keastream/keastream/solidsim"
 )
@@ -19,6 +20,8 @@ type appliance struct {
 	coverage *coverage
 	steady   *steady
 
+	writes atomic.Int64 // that were to be made, whatever became of them
+
 	mu sync.Mutex
 	// spoil decides on a call while a fault is under way; nil without one.
 	spoil solidsim.FaultFunc
@@ -30,13 +33,17 @@ type appliance struct {
 // records returns what the DNS server holds, ordered by name, type and value.
 func (a *appliance) records() []solidsim.Record { return a.Records(solidsim.InternalServer) }
 
-// at returns the records of a name.
-func (a *appliance) at(name string) []solidsim.Record {
-	return slices.DeleteFunc(a.records(), func(r solidsim.Record) bool { return r.Name != name })
+func (a *appliance) has(name, value string) bool {
+	return slices.ContainsFunc(a.records(), func(r solidsim.Record) bool { return r.Name == name && r.Value == value })
 }
 
-func (a *appliance) has(name, value string) bool {
-	return slices.ContainsFunc(a.at(name), func(r solidsim.Record) bool { return r.Value == value })
+// places are those that hold a record, whose it may be.
+func (a *appliance) places() map[place]bool {
+	all := make(map[place]bool)
+	for _, r := range a.records() {
+		all[placeOf(r)] = true
+	}
+	return all
 }
 
 // decide is the fault hook of the simulator. It sees every call just before the
@@ -60,6 +67,7 @@ func (a *appliance) decide(ctx context.Context, c solidsim.Call) (fault solidsim
 // wrote takes note of a write. Deletions name nothing but an id: what they did
 // is seen in the records.
 func (a *appliance) wrote(c solidsim.Call, fault solidsim.Fault) {
+	a.writes.Add(1)
 	name, value := c.Params["rr_name"], c.Params["value1"]
 	spoiled := fault != solidsim.Fault{}
 	switch {
@@ -73,7 +81,8 @@ func (a *appliance) wrote(c solidsim.Call, fault solidsim.Fault) {
 	}
 	if c.Method == http.MethodPost && a.steady.knows(name) {
 		// What was removed and is made again was gone for a moment.
-		a.steady.look(name, len(a.at(name)) > 0)
+		at := place{name, c.Params["rr_type"]}
+		a.steady.look(at, a.places()[at])
 	}
 	if spoiled && !a.has(name, value) {
 		a.mu.Lock()

@@ -10,8 +10,8 @@ import (
 )
 
 // The hard cases: what a publisher and a DNS writer have to be able to deal
-// with. Each is counted
-// where it shows, not where something was done to bring it about.
+// with. Each is counted where it shows, not where something was done to bring it
+// about.
 const (
 	caseLateCommit  = "late commit: a mark committed after a higher one was published"
 	caseUnclear     = "unknown outcome: a publication without an answer was read back"
@@ -21,19 +21,20 @@ const (
 	caseHalfOpen    = "half-open connection: a publisher ended its own dead session"
 	caseCredentials = "credentials changed: the active publisher came back with the new ones"
 
-	caseMade     = "unclear creation of a record that had happened was read back"
-	caseNotMade  = "unclear creation of a record that had not happened was read back"
-	caseChanged  = "unclear change of a record that had happened was read back"
-	caseOrphan   = "removal after a restart: nobody wanted the record when the DNS writer started"
-	caseReadded  = "deleted and added again within the hold-down, after the deletion was published"
-	caseConflict = "a conflict was raised and was over"
-	caseRemade   = "a record that was deleted by hand was made again"
-	caseLate     = "late write: it happened after the DNS writer had given it up"
+	caseRepointed = "a PTR record was made to lead to another name"
+	caseMade      = "unclear creation of a record that had happened was read back"
+	caseNotMade   = "unclear creation of a record that had not happened was read back"
+	caseChanged   = "unclear change of a record that had happened was read back"
+	caseOrphan    = "removal after a restart: nobody wanted the record when the DNS writer started"
+	caseReadded   = "deleted and added again within the hold-down, after the deletion was published"
+	caseConflict  = "a conflict was raised and was over"
+	caseRemade    = "a record that was deleted by hand was made again"
+	caseLate      = "late write: it happened after the DNS writer had given it up"
 )
 
 var hardCases = []string{
 	caseLateCommit, caseUnclear, caseRefused, caseTakeover, caseRefill, caseHalfOpen, caseCredentials,
-	caseMade, caseNotMade, caseChanged, caseOrphan, caseReadded, caseConflict, caseRemade, caseLate,
+	caseMade, caseNotMade, caseChanged, caseOrphan, caseReadded, caseConflict, caseRemade, caseLate, caseRepointed,
 }
 
 // coverage counts what was really injected and reached. Its methods may be

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -40,9 +41,15 @@ var dnsKinds = []kind{
 	{name: "answers of SOLIDserver truncated", class: ofAppliance, shortest: 2 * second, longest: 5 * second, strike: spoil(truncated)},
 	{name: "answers of SOLIDserver empty", class: ofAppliance, shortest: 2 * second, longest: 5 * second, strike: spoil(emptied)},
 	{name: "SOLIDserver answers with pages of HTML", class: ofAppliance, shortest: 2 * second, longest: 5 * second, strike: spoil(htmlPage)},
+	{name: "lists of SOLIDserver in short pages and with rows twice", class: ofAppliance, alone: true, shortest: 2 * second, longest: 4 * second, strike: spoilCheck(uneven)},
+	{name: "SOLIDserver answers from an older state", class: ofAppliance, alone: true, shortest: 2 * second, longest: 4 * second, strike: answerFromThePast},
 	{name: "SOLIDserver slow", class: ofAppliance, shortest: 2 * second, longest: 5 * second, strike: slowSOLIDserver},
 	{name: "SOLIDserver hangs", class: ofAppliance, shortest: 2 * second, longest: 5 * second, strike: hang},
 	{name: "SOLIDserver hangs for more than the time-outs", class: ofAppliance, shortest: 17 * second, longest: 20 * second, length: time.Minute, strike: hang},
+
+	{name: "SOLIDserver pushes nothing to its members", class: ofPushes, shortest: 2 * second, longest: 5 * second, strike: holdPushes(solidsim.InternalServer)},
+	{name: "SOLIDserver pushes nothing to one member", class: ofPushes, shortest: 2 * second, longest: 5 * second, strike: holdPushes(secondMember)},
+	{name: "SOLIDserver pushes late", class: ofPushes, shortest: 3 * second, longest: 6 * second, strike: pushLate},
 
 	{name: "records deleted by hand", class: ofRecords, strike: deleteOurs},
 	{name: "records changed by hand", class: ofRecords, strike: changeOurs},
@@ -51,6 +58,8 @@ var dnsKinds = []kind{
 	{name: "foreign records elsewhere", class: ofRecords, strike: settleElsewhere},
 	{name: "foreign records removed", class: ofRecords, shortest: 2 * second, longest: 4 * second, strike: vacate},
 	{name: "records recreated with other ids", class: ofRecords, strike: renumber},
+	{name: "records stored twice", class: ofRecords, strike: double},
+	{name: "all records listed with other ids", class: ofRecords, shortest: second, longest: 2 * second, strike: resynchronize},
 }
 
 // startDNSWriter starts it, and looks what its predecessor has left it.
@@ -174,6 +183,19 @@ func spoil(decide spoiler) func(*strike) (bool, error) {
 	}
 }
 
+// spoilCheck is spoil while the DNS writer checks all records.
+func spoilCheck(decide spoiler) func(*strike) (bool, error) {
+	return func(s *strike) (bool, error) {
+		d := newDecisions(s.random.Uint64(), decide)
+		defer s.appliance.spoiling(d.on)()
+		if err := s.askForCheck(s.ctx); err != nil {
+			return false, err
+		}
+		s.wait()
+		return s.untilCalled(func() bool { return d.hits.Load() > 0 }), nil
+	}
+}
+
 // mostly lets two of three writes and one of three reads be spoiled.
 func mostly(c solidsim.Call, chance *rand.Rand, fault solidsim.Fault) solidsim.Fault {
 	if n := chance.IntN(3); c.Writes && n > 1 || !c.Writes && n > 0 {
@@ -216,6 +238,48 @@ func htmlPage(c solidsim.Call, chance *rand.Rand) solidsim.Fault {
 	return mostly(c, chance, solidsim.Fault{
 		Committed: chance.IntN(2) == 0, Status: statuses[chance.IntN(len(statuses))], Body: "<html><title>Maintenance</title></html>",
 	})
+}
+
+// uneven has lists in pages that are shorter than was asked for, and rows in them
+// twice. What is asked for by name fits into the shortest page.
+func uneven(c solidsim.Call, chance *rand.Rand) solidsim.Fault {
+	if !strings.HasSuffix(c.Service, "_list") {
+		return solidsim.Fault{}
+	}
+	return solidsim.Fault{Short: !askedName.MatchString(c.Params["WHERE"]) && chance.IntN(2) == 0, Double: chance.IntN(3) == 0}
+}
+
+// answerFromThePast answers readings as things were some changes ago. Nobody can
+// tell, so what was overlooked by that is found by the next check.
+func answerFromThePast(s *strike) (bool, error) {
+	s.misled.Store(true)
+	return spoilCheck(func(c solidsim.Call, chance *rand.Rand) solidsim.Fault {
+		return solidsim.Fault{Stale: !c.Writes && chance.IntN(2) == 0}
+	})(s)
+}
+
+// holdPushes keeps what is written from the servers that answer DNS. Until then
+// it is pending, and a row that was deleted stays in the lists.
+func holdPushes(server string) func(*strike) (bool, error) {
+	return func(s *strike) (bool, error) {
+		before := s.appliance.writes.Load()
+		if err := s.appliance.HoldPushes(server); err != nil {
+			return false, err
+		}
+		s.wait()
+		struck := s.untilCalled(func() bool { return s.appliance.writes.Load() > before })
+		return struck, s.appliance.ReleasePushes(server)
+	}
+}
+
+// pushLate makes each push as late as the fault lasts, at most.
+func pushLate(s *strike) (bool, error) {
+	before := s.appliance.writes.Load()
+	s.appliance.SetPushDelay(s.lasts / time.Duration(1+s.random.IntN(10)))
+	s.wait()
+	struck := s.untilCalled(func() bool { return s.appliance.writes.Load() > before })
+	s.appliance.SetPushDelay(0)
+	return struck, nil
 }
 
 func slowSOLIDserver(s *strike) (bool, error) {

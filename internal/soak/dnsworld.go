@@ -24,12 +24,20 @@ const (
 	ttl      = 600
 	apiUser  = "keastream"
 	password = "simulated"
+
+	// Members of the SMART.
+	firstMember, secondMember = "ns1.site.com", "ns2.site.com"
 )
 
-// startSOLIDserver starts the simulator.
+// startSOLIDserver starts the simulator: a SMART with two members, to which it
+// pushes what is written.
 func (w *world) startSOLIDserver(ctx context.Context) (err error) {
+	smart := solidsim.Server{Name: solidsim.InternalServer, Members: []string{firstMember, secondMember}}
+	for _, zone := range append(e2e.ReverseZones(), e2e.Zone) {
+		smart.Zones = append(smart.Zones, solidsim.Zone{Name: zone})
+	}
 	w.solidserver, err = solidsim.Start(ctx, solidsim.Config{
-		Zones: []string{e2e.Zone}, Users: map[string]string{apiUser: password},
+		Servers: []solidsim.Server{smart}, Users: map[string]string{apiUser: password},
 	})
 	if err != nil {
 		return fmt.Errorf("start the SOLIDserver simulator: %w", err)

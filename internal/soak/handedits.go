@@ -1,12 +1,15 @@
 package soak
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/keastream/keastream/internal/e2e"
 	"github.com/keastream/keastream/solidsim"
@@ -144,7 +147,7 @@ func deleteOurs(s *strike) (bool, error) {
 	return s.byHand(8, func(r solidsim.Record) error {
 		err := s.take(r)
 		if err == nil {
-			s.resolver.deletedByHand(r.Name)
+			s.resolver.deletedByHand(placeOf(r))
 		}
 		return err
 	})
@@ -156,7 +159,7 @@ func changeOurs(s *strike) (bool, error) {
 	return s.byHand(8, func(r solidsim.Record) error {
 		changed := r
 		if changed.TTL = 60; s.random.IntN(3) > 0 {
-			changed.TTL, changed.Value = r.TTL, testAddress(s.random)
+			changed.TTL, changed.Value = r.TTL, testValue(s.random, r.Type)
 		}
 		return errors.Join(s.take(r), s.put(changed))
 	})
@@ -177,28 +180,30 @@ func loseMarks(s *strike) (bool, error) {
 	})
 }
 
-// occupy adds records at names of reservations: with another address, with a
-// name, with the mark of another record.
+// occupy adds records at names of reservations, and at names that lead back to
+// them: with another value, as a CNAME, with the mark of another record.
 func occupy(s *strike) (struck bool, err error) {
 	var names []string
 	if !s.until(func() bool { names, err = s.hostnames(s.ctx); return err == nil && len(names) > 0 }) {
 		return false, nil
 	}
 	for range 6 {
-		r := solidsim.Record{Name: names[s.random.IntN(len(names))], Type: "A", Value: testAddress(s.random), TTL: 3600}
+		r := solidsim.Record{Name: names[s.random.IntN(len(names))], Type: "A", TTL: 3600}
+		ours, ok := s.ours()
+		switch n := s.random.IntN(7); {
+		case n == 0:
+			r.Type, r.Value = "CNAME", "elsewhere.example.com" // refused beside others
+		case n == 1:
+			r.Type, r.Value = "TXT", "somebody wrote this"
+		case n == 2 && ok && ours.Name != r.Name:
+			r.ClassParameters = ours.ClassParameters
+		case n < 5 && ok:
+			r.Name, r.Type = ours.Name, ours.Type
+		}
 		if s.steady.knows(r.Name) {
 			continue
 		}
-		switch s.random.IntN(5) {
-		case 0:
-			r.Type, r.Value = "CNAME", "elsewhere.example.com" // refused beside others
-		case 1:
-			r.Type, r.Value = "TXT", "somebody wrote this"
-		case 2:
-			if ours, ok := s.ours(); ok && ours.Name != r.Name {
-				r.ClassParameters = ours.ClassParameters
-			}
-		}
+		r.Value = cmp.Or(r.Value, testValue(s.random, r.Type))
 		if s.put(r) == nil { // it need not be a name that DNS takes
 			s.foreigners.add(r)
 			struck = true
@@ -208,13 +213,16 @@ func occupy(s *strike) (struck bool, err error) {
 }
 
 // settleElsewhere adds records that have nothing to do with reservations, but for
-// the address of one.
+// the value of one.
 func settleElsewhere(s *strike) (struck bool, err error) {
 	for range 6 {
 		name := fmt.Sprintf("hand-%d.%s", s.random.IntN(1_000_000), e2e.Zone)
-		r := solidsim.Record{Name: name, Type: "A", Value: testAddress(s.random), TTL: 300}
+		r := solidsim.Record{Name: name, Type: "A", Value: testValue(s.random, "A"), TTL: 300}
 		if ours, ok := s.ours(); ok {
-			r.Value = ours.Value
+			r.Type, r.Value = ours.Type, ours.Value
+			if r.Type == "PTR" {
+				r.Name = e2e.ReverseName(netip.MustParseAddr(fmt.Sprintf("10.255.%d.%d", s.random.IntN(256), s.random.IntN(256))))
+			}
 			if s.random.IntN(2) == 0 {
 				r.ClassParameters = ours.ClassParameters
 			}
@@ -270,5 +278,37 @@ func renumber(s *strike) (struck bool, err error) {
 	return struck, nil
 }
 
-// testAddress is one that no reservation has (RFC 5737).
-func testAddress(r *rand.Rand) string { return fmt.Sprintf("192.0.2.%d", 1+r.IntN(254)) }
+// double stores records of ours a second time.
+func double(s *strike) (bool, error) {
+	return s.byHand(4, func(r solidsim.Record) error {
+		s.foreigners.touch(r.Name)
+		err := s.appliance.Double(solidsim.InternalServer, r)
+		if err == nil {
+			s.times.noteName(r.Name, "HAND", "doubles %+v", r)
+		}
+		return err
+	})
+}
+
+// resynchronize gives all records other ids, time and again.
+func resynchronize(s *strike) (bool, error) {
+	for end := time.Now().Add(s.lasts); time.Now().Before(end) && s.ctx.Err() == nil; pause(s.ctx, 200*time.Millisecond) {
+		if err := s.appliance.Resynchronize(solidsim.InternalServer, false); err != nil {
+			return false, err
+		}
+	}
+	return s.until(func() bool { return len(s.appliance.records()) > 0 }), nil
+}
+
+// testValue is a value that no reservation asks for (RFC 5737).
+func testValue(r *rand.Rand, rtype string) string {
+	n := 1 + r.IntN(254)
+	switch rtype {
+	case "AAAA":
+		return fmt.Sprintf("2001:db8:ffff::%x", n)
+	case "PTR":
+		return fmt.Sprintf("hand-%d.%s", n, e2e.Zone)
+	default:
+		return fmt.Sprintf("192.0.2.%d", n)
+	}
+}

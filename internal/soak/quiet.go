@@ -9,7 +9,7 @@ import (
 )
 
 // dnsTypes are the types of records that the DNS writer writes.
-var dnsTypes = []string{"A"}
+var dnsTypes = []string{"A", "AAAA", "PTR"}
 
 // dnsLimit is how long DNS may take to follow: names that failed wait for up to
 // some seconds, one whose write may still happen is looked at again after a
@@ -62,7 +62,8 @@ func (r *run) quietDNS(ctx context.Context) error {
 	if err := r.dnsEqual(ctx, nil); err != nil {
 		return err
 	}
-	r.steady.settle(func(name string) bool { return len(r.appliance.at(name)) > 0 })
+	inDNS := r.appliance.places()
+	r.steady.settle(func(at place) bool { return inDNS[at] })
 	if err := r.foreigners.settle(r.appliance.records()); err != nil {
 		return broken(err)
 	}
@@ -74,7 +75,7 @@ func (r *run) quietDNS(ctx context.Context) error {
 func (r *run) dnsEqual(ctx context.Context, skip func(name string) bool) error {
 	checker := e2e.Checker{
 		DSN: r.world.pg.DSN(database, pgtest.Kea), Records: r.appliance.records, Types: dnsTypes,
-		Zone: e2e.Zone, TTL: ttl, Foreign: r.foreigners.list(), Beside: true, Skip: skip,
+		Zone: e2e.Zone, Reverse: e2e.ReverseZones(), TTL: ttl, Foreign: r.foreigners.list(), Beside: true, Skip: skip,
 	}
 	began := time.Now()
 	slow := await(ctx, &checker, dnsUsual)

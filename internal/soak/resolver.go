@@ -18,58 +18,88 @@ type resolver struct {
 	*run
 
 	mu sync.Mutex
-	// orphans are names with a record of ours that no row wanted when the DNS
-	// writer was started.
-	orphans map[string]bool
-	// deleted are names whose record was deleted by hand.
-	deleted map[string]bool
+	// orphans are places of names with a record of ours that no row wanted when
+	// the DNS writer was started.
+	orphans map[place]bool
+	// deleted are places whose record was deleted by hand.
+	deleted map[place]bool
+}
+
+func newResolver(r *run) *resolver {
+	return &resolver{run: r, orphans: make(map[place]bool), deleted: make(map[place]bool)}
+}
+
+// sight is what the resolver sees at one look.
+type sight struct {
+	names map[string]string // all records of a name, as text
+	ours  map[place]string  // all values of a place, as text
 }
 
 // work looks until ctx ends.
 func (v *resolver) work(ctx context.Context) {
-	before := make(map[string]string)
+	before := v.see()
 	for ctx.Err() == nil {
-		before = v.look(before)
+		now := v.see()
+		v.note(before, now)
+		v.count(before, now)
+		before = now
 		pause(ctx, 20*time.Millisecond)
 	}
 }
 
-// look notes what is different from before, and returns what is there.
-func (v *resolver) look(before map[string]string) map[string]string {
-	now := make(map[string]string)
-	ours := make(map[string]bool)
+func (v *resolver) see() sight {
+	now := sight{make(map[string]string), make(map[place]string)}
+	all := make(map[place]bool)
 	for _, r := range v.appliance.records() {
-		now[r.Name] += fmt.Sprintf("%s %s (%s) ", r.Type, r.Value, whose(r))
-		ours[r.Name] = ours[r.Name] || isOurs(r)
+		now.names[r.Name] += fmt.Sprintf("%s %s (%s) ", r.Type, r.Value, whose(r))
+		all[placeOf(r)] = true
+		if isOurs(r) {
+			now.ours[placeOf(r)] += r.Value + " "
+		}
 	}
 	for i := range steadyRows {
-		v.steady.look(steadyName(i), now[steadyName(i)] != "")
-	}
-	for name, was := range before {
-		if now[name] == "" {
-			v.times.noteName(name, "DNS", "was %sand is gone", was)
-		}
-	}
-	for name, is := range now {
-		if was := before[name]; was != is {
-			v.times.noteName(name, "DNS", "is %s", is)
-		}
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for name := range v.orphans {
-		if !ours[name] {
-			delete(v.orphans, name)
-			v.coverage.add(v.coverage.reached, caseOrphan, 1)
-		}
-	}
-	for name := range v.deleted {
-		if ours[name] {
-			delete(v.deleted, name)
-			v.coverage.add(v.coverage.reached, caseRemade, 1)
+		for _, at := range steadyPlaces(i) {
+			v.steady.look(at, all[at])
 		}
 	}
 	return now
+}
+
+// note notes what is different from before.
+func (v *resolver) note(before, now sight) {
+	for name, was := range before.names {
+		if now.names[name] == "" {
+			v.times.noteName(name, "DNS", "was %sand is gone", was)
+		}
+	}
+	for name, is := range now.names {
+		if was := before.names[name]; was != is {
+			v.times.noteName(name, "DNS", "is %s", is)
+		}
+	}
+}
+
+// count counts what shows that a hard case was reached.
+func (v *resolver) count(before, now sight) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for at := range v.orphans {
+		if now.ours[at] == "" {
+			delete(v.orphans, at)
+			v.coverage.add(v.coverage.reached, caseOrphan, 1)
+		}
+	}
+	for at := range v.deleted {
+		if now.ours[at] != "" {
+			delete(v.deleted, at)
+			v.coverage.add(v.coverage.reached, caseRemade, 1)
+		}
+	}
+	for at, is := range now.ours {
+		if was := before.ours[at]; at.rtype == "PTR" && was != "" && was != is && !v.foreigners.isTouched(at.name) {
+			v.coverage.add(v.coverage.reached, caseRepointed, 1)
+		}
+	}
 }
 
 // lookForOrphans takes note of the records that the DNS writer, which starts now,
@@ -81,20 +111,20 @@ func (v *resolver) lookForOrphans(ctx context.Context) {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.orphans = make(map[string]bool)
+	v.orphans = make(map[place]bool)
 	for _, r := range v.appliance.records() {
-		if isOurs(r) && !slices.Contains(wanted, r.Name) {
-			v.orphans[r.Name] = true
+		if isOurs(r) && r.Type != "PTR" && !slices.Contains(wanted, r.Name) {
+			v.orphans[placeOf(r)] = true
 		}
 	}
 }
 
-// deletedByHand notes that somebody has deleted the record of a name.
-func (v *resolver) deletedByHand(name string) {
+// deletedByHand notes that somebody has deleted the record of a place.
+func (v *resolver) deletedByHand(at place) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.deleted[name] = true
-	delete(v.orphans, name)
+	v.deleted[at] = true
+	delete(v.orphans, at)
 }
 
 // isOurs tells whether a record has the mark of the DNS writer, or one that was

@@ -66,6 +66,7 @@ type run struct {
 	compare     atomic.Bool // somebody touched the stream: a comparison has to find out
 	killed      atomic.Bool // the DNS writer was, in this round
 	heldBack    atomic.Bool // writes to DNS were, in this round
+	misled      atomic.Bool // the DNS writer was told of the past, in this round
 	credentials atomic.Bool // the password was changed since the last quiet point
 	gate        sync.RWMutex
 }
@@ -99,7 +100,7 @@ func Run(ctx context.Context, o Options) (table string, err error) {
 	}
 	r.observer = &observer{source: source, times: r.times, failed: func(err error) { fail(broken(err)) }}
 	r.steady = newSteady(func(err error) { fail(err) })
-	r.resolver = &resolver{run: r, orphans: make(map[string]bool), deleted: make(map[string]bool)}
+	r.resolver = newResolver(r)
 	r.appliance = &appliance{Sim: w.solidserver, times: r.times, coverage: r.coverage, steady: r.steady, unclear: make(map[string]solidsim.Call)}
 	r.appliance.SetFaults(r.appliance.decide)
 	err = r.all(running)
@@ -199,8 +200,10 @@ func (r *run) round(ctx context.Context, plan []planned) error {
 	if err := r.recover(ctx); err != nil {
 		return err
 	}
-	if killed, heldBack := r.killed.Swap(false), r.heldBack.Swap(false); killed && heldBack {
-		// A write of the dead process may have come after the living one had looked.
+	killed, heldBack, misled := r.killed.Swap(false), r.heldBack.Swap(false), r.misled.Swap(false)
+	if killed && heldBack || misled {
+		// A write of the dead process may have come after the living one had looked,
+		// or this one has seen what was there no more.
 		if err := r.askForCheck(ctx); err != nil {
 			return err
 		}

@@ -22,6 +22,7 @@ const (
 	ofDNSNATSRoute
 	ofAPIRoute
 	ofAppliance
+	ofPushes
 	ofRecords
 )
 

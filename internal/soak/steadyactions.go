@@ -16,8 +16,22 @@ const clientID = 3
 
 // insertSteady gives a row the subnet that it always has: so the two rows of one
 // device are known to be the halves of a change. Its version is in the other one.
-const insertSteady = `INSERT INTO hosts (dhcp_identifier, dhcp_identifier_type, dhcp4_subnet_id, dhcp6_subnet_id, ipv4_address, hostname)
-	VALUES ($1, $2, 1, ` + sqlVersion + `, $3, $4) RETURNING host_id, dhcp6_subnet_id`
+// The address of IPv6 comes with it, as Kea inserts both in one transaction.
+const insertSteady = `WITH added AS (INSERT INTO hosts (dhcp_identifier, dhcp_identifier_type, dhcp4_subnet_id, dhcp6_subnet_id, ipv4_address, hostname)
+	VALUES ($1, $2, 1, ` + sqlVersion + `, $3, $4) RETURNING host_id, dhcp6_subnet_id)` + withSteadyAddress
+
+// insertChosen does it with a host_id that is lower than the one before.
+const insertChosen = `WITH added AS (INSERT INTO hosts (host_id, dhcp_identifier, dhcp_identifier_type, dhcp4_subnet_id, dhcp6_subnet_id, ipv4_address, hostname)
+	VALUES (1000000000 - ` + sqlVersion + `, $1, $2, 1, ` + sqlVersion + `, $3, $4) RETURNING host_id, dhcp6_subnet_id)` + withSteadyAddress
+
+const withSteadyAddress = `,
+	address AS (INSERT INTO ipv6_reservations (address, prefix_len, type, dhcp6_iaid, host_id) SELECT $5::inet, 128, 0, 1, host_id FROM added)
+	SELECT host_id, dhcp6_subnet_id FROM added`
+
+// steadyRow are the parameters of both.
+func steadyRow(r *rand.Rand, i int) []any {
+	return []any{[]byte(steadyHostname(i)), clientID, address(r), steadyHostname(i), steadyAddress(i)}
+}
 
 // sqlTouch changes a row that is there for nothing else.
 var sqlTouch = fmt.Sprintf(`
@@ -51,7 +65,7 @@ func steadily(n int, do func(ctx context.Context, w *writer, r *rand.Rand, rows 
 // restore makes sure that a row is there if it may be gone: the writer has not
 // heard what became of a transaction, or somebody truncated the table.
 func (w *writer) restore(ctx context.Context, r *rand.Rand, i int) error {
-	if !w.steady.isAbsent(steadyName(i)) {
+	if !w.steady.isAbsent(i) {
 		return nil
 	}
 	var host int64
@@ -60,7 +74,7 @@ func (w *writer) restore(ctx context.Context, r *rand.Rand, i int) error {
 		return w.addSteady(ctx, r, i)
 	}
 	if err == nil {
-		w.steady.isBack(steadyName(i), host)
+		w.steady.isBack(i, host)
 	}
 	return err
 }
@@ -68,10 +82,10 @@ func (w *writer) restore(ctx context.Context, r *rand.Rand, i int) error {
 // addSteady inserts the row.
 func (w *writer) addSteady(ctx context.Context, r *rand.Rand, i int) error {
 	var host, v int64
-	if err := w.conn.QueryRow(ctx, insertSteady, []byte(steadyHostname(i)), clientID, address(r), steadyHostname(i)).Scan(&host, &v); err != nil {
+	if err := w.conn.QueryRow(ctx, insertSteady, steadyRow(r, i)...).Scan(&host, &v); err != nil {
 		return err
 	}
-	w.steady.isBack(steadyName(i), host)
+	w.steady.isBack(i, host)
 	w.noted(host, "added as %s, version %d", steadyHostname(i), v)
 	return nil
 }
@@ -81,7 +95,7 @@ const deleteSteady = `DELETE FROM hosts WHERE dhcp_identifier_type = $1 AND host
 // missed notes that a row is not there: the table was truncated.
 func (w *writer) missed(err error, i int) error {
 	if errors.Is(err, pgx.ErrNoRows) {
-		w.steady.leaves(steadyName(i))
+		w.steady.leaves(i)
 		return errNothing
 	}
 	return err
@@ -90,9 +104,8 @@ func (w *writer) missed(err error, i int) error {
 // renew deletes a row and adds it with another address, in one transaction.
 func renew(chosen bool) func(context.Context, *writer, *rand.Rand, []int) error {
 	sql := insertSteady
-	if chosen { // lower than the one before
-		sql = `INSERT INTO hosts (host_id, dhcp_identifier, dhcp_identifier_type, dhcp4_subnet_id, dhcp6_subnet_id, ipv4_address, hostname)
-			VALUES (1000000000 - ` + sqlVersion + `, $1, $2, 1, ` + sqlVersion + `, $3, $4) RETURNING host_id, dhcp6_subnet_id`
+	if chosen {
+		sql = insertChosen
 	}
 	return func(ctx context.Context, w *writer, r *rand.Rand, rows []int) error {
 		i := rows[0]
@@ -101,12 +114,12 @@ func renew(chosen bool) func(context.Context, *writer, *rand.Rand, []int) error 
 			if err := tx.QueryRow(ctx, deleteSteady, clientID, steadyHostname(i)).Scan(&old); err != nil {
 				return err
 			}
-			return tx.QueryRow(ctx, sql, []byte(steadyHostname(i)), clientID, address(r), steadyHostname(i)).Scan(&fresh, &v)
+			return tx.QueryRow(ctx, sql, steadyRow(r, i)...).Scan(&fresh, &v)
 		})
 		if err != nil {
 			return w.missed(err, i)
 		}
-		w.steady.isBack(steadyName(i), fresh)
+		w.steady.isBack(i, fresh)
 		w.noted(old, "replaced by host %d in one transaction", fresh)
 		w.noted(fresh, "added for host %d, version %d", old, v)
 		return nil
@@ -117,9 +130,8 @@ func renew(chosen bool) func(context.Context, *writer, *rand.Rand, []int) error 
 // deletion to be published, so that consumers see it.
 func renewSlowly(ctx context.Context, w *writer, r *rand.Rand, rows []int) error {
 	i := rows[0]
-	name := steadyName(i)
 	var old int64
-	w.steady.leaves(name)
+	w.steady.leaves(i)
 	if err := w.conn.QueryRow(ctx, deleteSteady, clientID, steadyHostname(i)).Scan(&old); err != nil {
 		return w.missed(err, i)
 	}

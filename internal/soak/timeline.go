@@ -73,7 +73,7 @@ func (e entry) String() string {
 
 var (
 	hostNumber = regexp.MustCompile(`host (\d+)`)
-	dnsName    = regexp.MustCompile(`[a-z0-9.-]+\.` + regexp.QuoteMeta(e2e.Zone))
+	dnsName    = regexp.MustCompile(`[a-z0-9.-]+\.(` + regexp.QuoteMeta(e2e.Zone) + `|in-addr\.arpa|ip6\.arpa)`)
 )
 
 // about tells what bears on a failure: all of the first three rows and names in

@@ -13,13 +13,16 @@
 // find that the stream, a consumer's view of it, and DNS equal what follows from
 // the rows. All the while an observer reads every event and knows from a version
 // in each row that none of them goes back, and a resolver looks at the names
-// whose rows are updated all the time but never gone for long: each must have a
-// record at every moment.
+// whose rows are updated all the time but never gone for long: each must have an
+// A record, an AAAA record and a PTR record of the latter at every moment.
 //
 // SOLIDserver is the simulator, in this process, so that what goes wrong with a
-// call is decided here. In one half of the runs the DNS writer checks all records
-// every few seconds, which repairs what it may have overlooked; in the other half
-// it does not, and all names that nobody edited by hand have to be right without.
+// call is decided here: it fails, with the work done or not, hangs, cuts its
+// answers and its lists short, lists rows twice, answers from the past, pushes
+// late to the servers that answer DNS, and gives all records other ids. In one
+// half of the runs the DNS writer checks all records every few seconds, which
+// repairs what it may have overlooked; in the other half it does not, and all
+// names that nobody edited by hand have to be right without.
 //
 // What happens is a function of the seed as far as possible: which faults, in
 // which order, how long, what each writer does. Which rows it meets, and what

@@ -183,6 +183,9 @@ func (r *run) rounds(ctx context.Context) error {
 		}
 		r.options.Log("round %d, %.1f s: %s", n, time.Since(started).Seconds(), strings.Join(names, "; "))
 	}
+	for _, s := range r.schedules {
+		r.options.Log("%d faults were dealt, of %d kinds", s.dealt, len(s.kinds))
+	}
 	return nil
 }
 

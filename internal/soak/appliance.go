@@ -19,6 +19,9 @@ type appliance struct {
 	times    *timeline
 	coverage *coverage
 	steady   *steady
+	// pointed hears of a PTR record that is about to be made or to lead to another
+	// name.
+	pointed func(reverse, target string)
 
 	writes atomic.Int64 // that were to be made, whatever became of them
 
@@ -83,6 +86,9 @@ func (a *appliance) wrote(c solidsim.Call, fault solidsim.Fault) {
 		// What was removed and is made again was gone for a moment.
 		at := place{name, c.Params["rr_type"]}
 		a.steady.look(at, a.places()[at])
+	}
+	if !spoiled && c.Params["rr_type"] == "PTR" && !a.has(name, value) {
+		a.pointed(name, value)
 	}
 	if spoiled && !a.has(name, value) {
 		a.mu.Lock()

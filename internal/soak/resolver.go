@@ -3,6 +3,7 @@ package soak
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -23,10 +24,14 @@ type resolver struct {
 	orphans map[place]bool
 	// deleted are places whose record was deleted by hand.
 	deleted map[place]bool
+	// seen is when an address was last at a name, whoever wrote it.
+	seen map[string]map[string]time.Time
 }
 
 func newResolver(r *run) *resolver {
-	return &resolver{run: r, orphans: make(map[place]bool), deleted: make(map[place]bool)}
+	return &resolver{
+		run: r, orphans: make(map[place]bool), deleted: make(map[place]bool), seen: make(map[string]map[string]time.Time),
+	}
 }
 
 // sight is what the resolver sees at one look.
@@ -40,6 +45,7 @@ func (v *resolver) work(ctx context.Context) {
 	before := v.see()
 	for ctx.Err() == nil {
 		now := v.see()
+		v.remember()
 		v.note(before, now)
 		v.count(before, now)
 		before = now
@@ -63,6 +69,44 @@ func (v *resolver) see() sight {
 		}
 	}
 	return now
+}
+
+// remember takes note of all addresses.
+func (v *resolver) remember() {
+	records, now := v.appliance.records(), time.Now()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, r := range records {
+		if r.Type != "A" && r.Type != "AAAA" {
+			continue
+		}
+		if v.seen[r.Name] == nil {
+			v.seen[r.Name] = make(map[string]time.Time)
+		}
+		v.seen[r.Name][r.Value] = now
+	}
+}
+
+// longAgo is more than the DNS writer may be wrong about what DNS has, or than a
+// call of it may be held back.
+const longAgo = 45 * time.Second
+
+// pointed takes in that a PTR record is about to be made, or made to lead to
+// another name. It is true only if that name has the address: it must have had it
+// not long ago, unless somebody touched it or told the DNS writer of the past.
+func (v *resolver) pointed(reverse, target string) {
+	v.remember()
+	if v.misled.Load() || v.foreigners.isTouched(target) {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for value, at := range v.seen[target] {
+		if addr, err := netip.ParseAddr(value); err == nil && e2e.ReverseName(addr) == reverse && time.Since(at) < longAgo {
+			return
+		}
+	}
+	v.fail(broken(fmt.Errorf("%s is to lead to %s, which did not have that address in the last %v", reverse, target, longAgo)))
 }
 
 // note notes what is different from before.

@@ -69,6 +69,7 @@ type run struct {
 	misled      atomic.Bool // the DNS writer was told of the past, in this round
 	credentials atomic.Bool // the password was changed since the last quiet point
 	gate        sync.RWMutex
+	fail        context.CancelCauseFunc // ends the run
 }
 
 // Run runs a soak. It returns a table of what was injected and reached, and an
@@ -96,12 +97,15 @@ func Run(ctx context.Context, o Options) (table string, err error) {
 	r := &run{
 		options: o, world: w, times: newTimeline(), coverage: newCoverage(), view: events.NewView(),
 		schedules:  [2]*schedule{newSchedule(o, 0, kinds), newSchedule(o, 2, dnsKinds)},
-		foreigners: newForeigners(),
+		foreigners: newForeigners(), fail: fail,
 	}
 	r.observer = &observer{source: source, times: r.times, failed: func(err error) { fail(broken(err)) }}
 	r.steady = newSteady(func(err error) { fail(err) })
 	r.resolver = newResolver(r)
-	r.appliance = &appliance{Sim: w.solidserver, times: r.times, coverage: r.coverage, steady: r.steady, unclear: make(map[string]solidsim.Call)}
+	r.appliance = &appliance{
+		Sim: w.solidserver, times: r.times, coverage: r.coverage, steady: r.steady, pointed: r.resolver.pointed,
+		unclear: make(map[string]solidsim.Call),
+	}
 	r.appliance.SetFaults(r.appliance.decide)
 	err = r.all(running)
 	if cause := context.Cause(running); cause != nil && ctx.Err() == nil {
@@ -203,8 +207,7 @@ func (r *run) round(ctx context.Context, plan []planned) error {
 	if err := r.recover(ctx); err != nil {
 		return err
 	}
-	killed, heldBack, misled := r.killed.Swap(false), r.heldBack.Swap(false), r.misled.Swap(false)
-	if killed && heldBack || misled {
+	if killed, heldBack := r.killed.Swap(false), r.heldBack.Swap(false); killed && heldBack || r.misled.Load() {
 		// A write of the dead process may have come after the living one had looked,
 		// or this one has seen what was there no more.
 		if err := r.askForCheck(ctx); err != nil {
@@ -220,7 +223,9 @@ func (r *run) round(ctx context.Context, plan []planned) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	return r.quiet(ctx)
+	err := r.quiet(ctx)
+	r.misled.Store(false)
+	return err
 }
 
 // askForComparison asks as an operator would. A publisher that is not ready may

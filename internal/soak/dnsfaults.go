@@ -45,7 +45,7 @@ var dnsKinds = []kind{
 	{name: "SOLIDserver answers from an older state", class: ofAppliance, alone: true, shortest: 2 * second, longest: 4 * second, strike: answerFromThePast},
 	{name: "SOLIDserver slow", class: ofAppliance, shortest: 2 * second, longest: 5 * second, strike: slowSOLIDserver},
 	{name: "SOLIDserver hangs", class: ofAppliance, shortest: 2 * second, longest: 5 * second, strike: hang},
-	{name: "SOLIDserver hangs for more than the time-outs", class: ofAppliance, shortest: 17 * second, longest: 20 * second, length: time.Minute, strike: hang},
+	{name: "SOLIDserver hangs for more than the time-outs", class: ofAppliance, shortest: 17 * second, longest: 20 * second, length: time.Minute, strike: hangLong},
 
 	{name: "SOLIDserver pushes nothing to its members", class: ofPushes, shortest: 2 * second, longest: 5 * second, strike: holdPushes(solidsim.InternalServer)},
 	{name: "SOLIDserver pushes nothing to one member", class: ofPushes, shortest: 2 * second, longest: 5 * second, strike: holdPushes(secondMember)},
@@ -295,17 +295,23 @@ const writeTimeout = 15 * time.Second
 
 // hang keeps back every write, or everything, and then does the work, whoever
 // still waits for it.
-func hang(s *strike) (bool, error) {
+func hang(s *strike) (bool, error) { return s.hang(s.random.IntN(2) == 0, 0) }
+
+// hangLong does it until it has kept back a write for so long that the DNS writer
+// has given it up.
+func hangLong(s *strike) (bool, error) { return s.hang(false, writeTimeout+time.Second) }
+
+// hang also lasts until it has kept back a call, and one for some time.
+func (s *strike) hang(reads bool, patience time.Duration) (bool, error) {
 	s.heldBack.Store(true)
-	reads := s.random.IntN(2) == 0
 	released := make(chan struct{})
-	var held atomic.Int64
+	var first atomic.Int64 // when the first call was held, in ns
 	done := s.appliance.spoiling(func(ctx context.Context, c solidsim.Call) solidsim.Fault {
 		if !c.Writes && !reads {
 			return solidsim.Fault{}
 		}
-		held.Add(1)
 		began := time.Now()
+		first.CompareAndSwap(0, began.UnixNano())
 		select {
 		case <-released:
 		case <-ctx.Done():
@@ -316,7 +322,7 @@ func hang(s *strike) (bool, error) {
 		return solidsim.Fault{}
 	})
 	s.wait()
-	struck := s.untilCalled(func() bool { return held.Load() > 0 })
+	struck := s.untilCalled(func() bool { return first.Load() > 0 && time.Since(time.Unix(0, first.Load())) > patience })
 	done()
 	close(released)
 	return struck, nil

@@ -84,7 +84,7 @@ func (r *run) dnsEqual(ctx context.Context, skip func(name string) bool) error {
 	}
 	r.times.note("QUIET", "DNS takes long: %v", slow)
 	err := await(ctx, &checker, dnsLimit)
-	r.options.Log("DNS took %.1f s; after %v: %v", time.Since(began).Seconds(), dnsUsual, slow)
+	r.options.Log("DNS took %.1f s; after %v: %v\n%s", time.Since(began).Seconds(), dnsUsual, slow, r.about(slow.Error()))
 	return err
 }
 

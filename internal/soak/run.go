@@ -328,12 +328,24 @@ const conflictOver = "conflict is over"
 func (r *run) explain(err error) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n\nTo run it again: make soak SOAK=%v SEED=%d FORM=%s\n", r.options.Length, r.options.Seed, r.options.Form)
-	fmt.Fprintf(&b, "\nWhat happened (seconds, who, what):\n%s", r.times.about(err.Error()))
-	for _, name := range namesIn(err.Error()) {
-		fmt.Fprintf(&b, "\nThe DNS writer on %s:\n%s", name, linesWith(r.world.dnswriter.Process, name))
-	}
+	fmt.Fprintf(&b, "\nWhat happened (seconds, who, what):\n%s", r.times.about(err.Error(), true))
+	b.WriteString(r.logOf(err.Error()))
 	for _, p := range r.world.processes() {
 		fmt.Fprintf(&b, "\nThe log of %s ends with:\n%s", p.Name, p.LogTail())
 	}
 	return fmt.Errorf("%w%s", err, b.String())
+}
+
+// about tells what bears on the rows and names of a failure that may pass.
+func (r *run) about(failure string) string {
+	return r.times.about(failure, false) + r.logOf(failure)
+}
+
+// logOf is what the DNS writer has logged of the names of a failure.
+func (r *run) logOf(failure string) string {
+	var b strings.Builder
+	for _, name := range namesIn(failure) {
+		fmt.Fprintf(&b, "\nThe DNS writer on %s:\n%s", name, linesWith(r.world.dnswriter.Process, name))
+	}
+	return b.String()
 }

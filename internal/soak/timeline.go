@@ -77,9 +77,9 @@ var (
 )
 
 // about tells what bears on a failure: all of the first three rows and names in
-// DNS that its text has, everything but single ones of the last two minutes, and
-// the last 60 entries of any kind.
-func (t *timeline) about(failure string) string {
+// DNS that its text has and, with others, everything but single ones of the last
+// two minutes, and the last 60 entries of any kind.
+func (t *timeline) about(failure string, others bool) string {
 	const rows, last, recent = 3, 60, 2 * time.Minute
 	var hosts []int64
 	for _, m := range hostNumber.FindAllStringSubmatch(failure, -1) {
@@ -95,7 +95,8 @@ func (t *timeline) about(failure string) string {
 	var b strings.Builder
 	for i, e := range t.entries {
 		single := e.host != 0 || e.name != ""
-		if slices.Contains(hosts, e.host) || slices.Contains(names, e.name) || !single && now-e.at < recent || len(t.entries)-i <= last {
+		if slices.Contains(hosts, e.host) || slices.Contains(names, e.name) ||
+			others && (!single && now-e.at < recent || len(t.entries)-i <= last) {
 			fmt.Fprintln(&b, e)
 		}
 	}

@@ -339,7 +339,7 @@ func (r *run) askForCheck(ctx context.Context) error {
 	}
 	d := r.world.dnswriter
 	r.times.note("SOAK", "restarts the DNS writer for a check")
-	if err := errors.Join(d.Crashed(), d.Stop()); err != nil {
+	if err := errors.Join(d.listens(ctx), d.Crashed(), d.Stop()); err != nil {
 		return broken(err)
 	}
 	r.resolver.lookForOrphans(ctx)

@@ -3,6 +3,7 @@ package soak
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -70,4 +71,20 @@ func (w *world) describeDNSWriter(o Options) (err error) {
 		[]string{"SDS_USERNAME=" + apiUser, "SDS_PASSWORD=" + password}, args...)
 	d.HTTP = http
 	return nil
+}
+
+// listens waits until the process listens to signals, if it was just started: it
+// does before it answers on HTTP.
+func (d *dnswriter) listens(ctx context.Context) error {
+	for deadline := time.Now().Add(recoverLimit); ; pause(ctx, 20*time.Millisecond) {
+		conn, err := net.Dial("tcp", d.HTTP)
+		switch {
+		case err == nil:
+			return conn.Close()
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case time.Now().After(deadline):
+			return fmt.Errorf("the DNS writer does not answer on HTTP: %w", err)
+		}
+	}
 }

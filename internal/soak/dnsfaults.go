@@ -43,7 +43,7 @@ var dnsKinds = []kind{
 	{name: "SOLIDserver answers with pages of HTML", class: ofAppliance, shortest: 2 * second, longest: 5 * second, strike: spoil(htmlPage)},
 	{name: "lists of SOLIDserver in short pages and with rows twice", class: ofAppliance, alone: true, shortest: 2 * second, longest: 4 * second, strike: spoilCheck(uneven)},
 	{name: "SOLIDserver answers from an older state", class: ofAppliance, alone: true, shortest: 2 * second, longest: 4 * second, strike: answerFromThePast},
-	{name: "SOLIDserver slow", class: ofAppliance, shortest: 2 * second, longest: 5 * second, strike: slowSOLIDserver},
+	{name: "SOLIDserver slow", class: ofLatency, shortest: 2 * second, longest: 5 * second, strike: slowSOLIDserver},
 	{name: "SOLIDserver hangs", class: ofAppliance, shortest: 2 * second, longest: 5 * second, strike: hang},
 	{name: "SOLIDserver hangs for more than the time-outs", class: ofAppliance, shortest: 17 * second, longest: 20 * second, length: time.Minute, strike: hangLong},
 

@@ -22,6 +22,7 @@ const (
 	ofDNSNATSRoute
 	ofAPIRoute
 	ofAppliance
+	ofLatency
 	ofPushes
 	ofRecords
 )
@@ -77,6 +78,8 @@ func newSchedule(o Options, number uint64, kinds []kind) *schedule {
 func (s *schedule) complete() bool { return s.dealt >= len(s.kinds) }
 
 // round returns the faults of the next round: one that stays alone, or up to four.
+// After the first they are of the classes that have the most kinds left, so that
+// the deck is dealt in few rounds.
 func (s *schedule) round() []planned {
 	if len(s.deck) == 0 {
 		s.deck = slices.Clone(s.kinds)
@@ -88,16 +91,34 @@ func (s *schedule) round() []planned {
 	if round[0].kind.alone {
 		return round
 	}
-	for range 1 + s.random.IntN(3) {
-		i := slices.IndexFunc(s.deck, func(k *kind) bool {
-			return !k.alone && !slices.ContainsFunc(round, func(p planned) bool { return p.kind.class == k.class })
-		})
+	for range 2 + s.random.IntN(2) {
+		i := s.fitting(round)
 		if i < 0 {
 			break
 		}
 		round = append(round, s.plan(i))
 	}
 	return round
+}
+
+// fitting returns the place of a kind that fits into a round, -1 if there is none.
+func (s *schedule) fitting(round []planned) int {
+	left := make(map[class]int)
+	for _, k := range s.deck {
+		if !k.alone {
+			left[k.class]++
+		}
+	}
+	for _, p := range round {
+		delete(left, p.kind.class)
+	}
+	best := -1
+	for i, k := range s.deck {
+		if !k.alone && left[k.class] > 0 && (best < 0 || left[k.class] > left[s.deck[best].class]) {
+			best = i
+		}
+	}
+	return best
 }
 
 // plan takes a kind from the deck.

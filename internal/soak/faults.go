@@ -82,8 +82,13 @@ func (s *strike) activePublisher() *publisher {
 	return s.world.publishers[max(0, s.world.active.Load())]
 }
 
-func (s *strike) standbyPublisher() *publisher {
-	return s.world.publishers[1-max(0, s.world.active.Load())]
+func (s *strike) standbyPublisher() *publisher { return s.otherThan(s.activePublisher()) }
+
+func (s *strike) otherThan(p *publisher) *publisher {
+	if p == s.world.publishers[0] {
+		return s.world.publishers[1]
+	}
+	return s.world.publishers[0]
 }
 
 // kill kills a publisher and starts it again.
@@ -315,20 +320,30 @@ func overtake(s *strike) (bool, error) {
 // remote returns the active publisher, after it made sure that NATS is not in its
 // process: if it is, the other one becomes the active one. nil means that it did
 // not.
-func (s *strike) remote() (_ *publisher, err error) {
+func (s *strike) remote() (*publisher, error) {
 	p, index := s.activePublisher(), s.world.active.Load()
 	if len(p.nats) > 0 {
 		return p, nil
 	}
-	for _, r := range p.pg {
-		r.cut()
-	}
-	moved := s.until(func() bool { return s.world.active.Load() != index })
-	for _, r := range p.pg {
-		err = errors.Join(err, r.heal())
-	}
+	moved := false
+	err := s.cutOff(p.pg, func() error {
+		moved = s.until(func() bool { return s.world.active.Load() != index })
+		return nil
+	})
 	if err != nil || !moved {
 		return nil, err
 	}
 	return s.activePublisher(), nil
+}
+
+// cutOff does something while routes are cut.
+func (s *strike) cutOff(routes []*route, do func() error) error {
+	for _, r := range routes {
+		r.cut()
+	}
+	err := do()
+	for _, r := range routes {
+		err = errors.Join(err, r.heal())
+	}
+	return err
 }

@@ -62,7 +62,8 @@ func purgeSubject(s *strike) (bool, error) {
 
 // loseMessage takes one row out of the stream while the publisher is not
 // connected, as a server that lost what it had acknowledged. No row changes
-// meanwhile: the publisher has to find out by itself.
+// meanwhile: the publisher has to find out by itself. The other one is kept from
+// taking over: it could have compared everything a moment before.
 func loseMessage(s *strike) (bool, error) {
 	p, err := s.remote()
 	if err != nil || p == nil {
@@ -71,13 +72,17 @@ func loseMessage(s *strike) (bool, error) {
 	s.gate.Lock()
 	defer s.gate.Unlock()
 	var host int64
-	if _, err := s.on(p.nats, func(r *route) error {
-		r.cut()
-		if r == p.nats[len(p.nats)-1] {
-			host = s.purge()
-		}
-		return nil
-	}); err != nil || host == 0 {
+	lose := func() (err error) {
+		_, err = s.on(p.nats, func(r *route) error {
+			r.cut()
+			if r == p.nats[len(p.nats)-1] {
+				host = s.purge()
+			}
+			return nil
+		})
+		return err
+	}
+	if err := s.cutOff(s.otherThan(p).pg, lose); err != nil || host == 0 {
 		return false, err
 	}
 	for deadline := time.Now().Add(recoverLimit); ; pause(s.ctx, 100*time.Millisecond) {

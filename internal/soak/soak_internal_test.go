@@ -151,6 +151,28 @@ func TestScheduleDealsEveryKindOnce(t *testing.T) {
 	}
 }
 
+// A soak of five minutes has about twenty rounds, fewer on a busy machine.
+func TestScheduleDealsEveryKindSoon(t *testing.T) {
+	t.Parallel()
+	const most = 15
+	for i, form := range []Form{Single, Cluster, Embedded, Single} {
+		kinds := kinds
+		if i == 3 {
+			kinds = dnsKinds
+		}
+		for seed := range uint64(100) {
+			s := newSchedule(Options{Seed: seed, Form: form, Length: 5 * time.Minute}, 0, kinds)
+			rounds := 0
+			for ; !s.complete(); rounds++ {
+				s.round()
+			}
+			if rounds > most {
+				t.Errorf("%s, seed %d: %d kinds take %d rounds", form, seed, len(kinds), rounds)
+			}
+		}
+	}
+}
+
 // A run that missed something must say so.
 func TestCoverageNamesWhatWasMissed(t *testing.T) {
 	t.Parallel()

@@ -47,6 +47,7 @@ type task struct {
 type item struct {
 	task
 	inCheck  bool // the running check waits for it
+	anew     bool // the check asked for it while a worker had it, who may have looked at it before
 	failures int  // in a row
 	unserved bool // the last failure was that of the server, not of the name
 
@@ -152,6 +153,7 @@ func (q *queue) check(names []string) {
 			it.inCheck = true
 			q.left++
 		}
+		it.anew = it.busy
 		q.ready(it)
 	}
 }
@@ -246,7 +248,7 @@ func (q *queue) next(now time.Time) (*task, time.Duration) {
 	}
 	it := from.Front().Value.(*item)
 	q.unlist(it)
-	it.busy, it.again = true, false
+	it.busy, it.again, it.anew = true, false, false
 	q.working[it.name] = now
 	given := it.task
 	given.check = it.inCheck && it.since.IsZero()
@@ -306,7 +308,7 @@ func (q *queue) release(t task) *item {
 	it := q.items[t.name]
 	it.busy = false
 	delete(q.working, it.name)
-	if it.inCheck && !it.again {
+	if it.inCheck && !it.anew { // an event that came meanwhile is not the check's
 		it.inCheck = false
 		q.left--
 	}

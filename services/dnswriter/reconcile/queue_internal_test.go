@@ -166,6 +166,36 @@ func TestCheckWaitsForANameInWork(t *testing.T) {
 	})
 }
 
+// A name with a new event whenever a worker is done with it has been through one
+// all the same: it must not keep a check from its end.
+func TestCheckEndsBesideANameThatKeepsChanging(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := openQueue()
+		q.check([]string{"a"})
+		given := mustTake(t, q, "a")
+		q.event("a", time.Now(), time.Time{})
+		q.done(given)
+		if q.inCheck() != 0 {
+			t.Error("the check waits on")
+		}
+		given = mustTake(t, q, "a")
+		if given.check {
+			t.Error("the second time is counted for the check as well")
+		}
+		q.check([]string{"a"})
+		q.event("a", time.Now(), time.Time{})
+		q.retry(given, false)
+		if q.inCheck() != 1 {
+			t.Error("the next check does not wait for it")
+		}
+		q.done(mustTake(t, q, "a"))
+		if q.inCheck() != 0 || q.len() != 0 {
+			t.Error("the next check waits on")
+		}
+	})
+}
+
 // One name asks for others in the way in which it was asked for itself.
 func TestQueueFollows(t *testing.T) {
 	t.Parallel()

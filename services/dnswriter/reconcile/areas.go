@@ -139,6 +139,12 @@ func (r *Reconciler) leaveZones(ctx context.Context) {
 	}
 }
 
+// forgetGone forgets the rows of a name in zones that the server does not have:
+// the answer to a write may come after its zone has vanished. The caller holds r.mu.
+func (r *Reconciler) forgetGone(name string) {
+	r.cache.dropAt(name, func(zone string) bool { return !has(r.index.placement.Served, zone) })
+}
+
 // errNoZone says why names of a zone have to wait.
 func errNoZone(zone area) error {
 	return fmt.Errorf("the DNS server has no zone %s: create it there, or take it out of --dns-zone", string(zone))

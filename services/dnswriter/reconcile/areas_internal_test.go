@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -216,3 +217,39 @@ type busyError time.Duration
 
 func (e busyError) Error() string       { return "not now" }
 func (e busyError) Wait() time.Duration { return time.Duration(e) }
+
+// The answer to a write that comes after its zone has vanished is no news of it:
+// what was written went with the zone, and the name has its place in another one.
+func TestZoneVanishesDuringAWrite(t *testing.T) {
+	t.Parallel()
+	const inner = "rack." + labZone
+	for _, call := range []string{"create", "lookup"} {
+		t.Run(call, func(t *testing.T) {
+			t.Parallel()
+			m := &memory{}
+			m.serve(labZone, inner)
+			m.put("known", "192.0.2.100", "us3")
+			m.slow = func(made, name string) time.Duration {
+				if made != call || !strings.HasSuffix(name, inner) {
+					return 0
+				}
+				m.slow = nil
+				m.rows = m.rows[:1]
+				m.serve(labZone)
+				return 10 * time.Second
+			}
+			cfg := Config{Sweep: 10 * time.Minute, Zones: parseZones(t, labZone, "2="+inner)}
+			inBubble(t, cfg, m, []string{"known 192.0.2.100"}, func(b *bench) {
+				b.run(func() {
+					time.Sleep(10*time.Minute - 5*time.Second) // the check sees it before the answer
+					b.put(2, nestedHost)
+					b.after(time.Minute, "b.rack 192.0.2.2", "known 192.0.2.100")
+					b.after(time.Hour, "b.rack 192.0.2.2", "known 192.0.2.100")
+					if n := b.logged("dns change failed"); n != 0 {
+						t.Errorf("%d failures", n)
+					}
+				})
+			})
+		})
+	}
+}

@@ -56,6 +56,11 @@ func (c *cache) drop(gone func(zone string) bool) {
 	c.rows.drop(func(_, zone string) bool { return gone(zone) })
 }
 
+// dropAt forgets the rows of a name in zones.
+func (c *cache) dropAt(name string, gone func(zone string) bool) {
+	c.rows.dropAt(name, func(row dns.Row) bool { return gone(row.Zone) })
+}
+
 // at returns the rows of a name.
 func (c *cache) at(name string) []dns.Row { return c.rows.at(name) }
 

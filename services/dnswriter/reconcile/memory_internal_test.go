@@ -31,6 +31,8 @@ type memory struct {
 	// before is called before each call takes effect; with an error the call
 	// fails and nothing happens.
 	before func(call, name string) error
+	// slow says how long an answer takes after the call took effect; nil: no time.
+	slow func(call, name string) time.Duration
 
 	rows    []dns.Row
 	last    int
@@ -82,7 +84,22 @@ func (m *memory) call(ctx context.Context, what, name string, effect func() erro
 			return err
 		}
 	}
-	return effect()
+	err := effect()
+	if m.slow != nil {
+		wait := m.slow(what, name)
+		m.mu.Unlock()
+		sleep(ctx, wait)
+		m.mu.Lock()
+	}
+	return err
+}
+
+// master is the error for a zone that the server does not have.
+func (m *memory) master(zone string) error {
+	if len(m.zones) == 0 || slices.ContainsFunc(m.zones, func(z dns.Zone) bool { return z.Name == zone }) {
+		return nil
+	}
+	return fmt.Errorf("%w: there is no zone %s", dns.ErrRefused, zone)
 }
 
 func (m *memory) Zones(ctx context.Context) (zones []dns.Zone, err error) {
@@ -123,7 +140,7 @@ func (m *memory) Records(ctx context.Context, zone string) (rows []dns.Row, err 
 func (m *memory) Lookup(ctx context.Context, zone, name string) (rows []dns.Row, err error) {
 	err = m.call(ctx, "lookup", name, func() error {
 		rows = m.find(func(r dns.Row) bool { return r.Zone == zone && r.Name == name })
-		return nil
+		return m.master(zone)
 	})
 	return rows, err
 }
@@ -135,6 +152,9 @@ func (m *memory) Create(ctx context.Context, zone string, rec dns.Record, owner 
 		}) {
 			return dns.ErrExists
 		}
+		if err := m.master(zone); err != nil {
+			return err
+		}
 		id = m.add(zone, rec, &owner)
 		return nil
 	})
@@ -143,6 +163,9 @@ func (m *memory) Create(ctx context.Context, zone string, rec dns.Record, owner 
 
 func (m *memory) Update(ctx context.Context, row dns.Row, rec dns.Record, owner dns.Owner) error {
 	return m.call(ctx, "update", row.Name, func() error {
+		if err := m.master(row.Zone); err != nil {
+			return err
+		}
 		i := m.ours(row)
 		if i < 0 {
 			return dns.ErrChanged
@@ -154,6 +177,9 @@ func (m *memory) Update(ctx context.Context, row dns.Row, rec dns.Record, owner 
 
 func (m *memory) Delete(ctx context.Context, row dns.Row) error {
 	return m.call(ctx, "delete", row.Name, func() error {
+		if err := m.master(row.Zone); err != nil {
+			return err
+		}
 		i := m.ours(row)
 		switch {
 		case i >= 0 && m.rows[i].ID != row.ID:

@@ -77,6 +77,7 @@ func (r *Reconciler) refresh(ctx context.Context, name string) error {
 	r.mu.Lock()
 	var zones []string
 	if r.suspect[name] {
+		r.forgetGone(name)
 		zones = r.zonesOf(name)
 	}
 	r.mu.Unlock()
@@ -87,7 +88,9 @@ func (r *Reconciler) refresh(ctx context.Context, name string) error {
 			return fmt.Errorf("read %s: %w", name, err)
 		}
 		r.mu.Lock()
-		r.cache.put(zone, name, rows)
+		if has(r.index.placement.Served, zone) { // it may have vanished meanwhile
+			r.cache.put(zone, name, rows)
+		}
 		r.mu.Unlock()
 	}
 	if len(zones) > 0 {

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"net/http"
 	"net/netip"
@@ -279,11 +280,24 @@ func TestMissingZoneStopsNothingElse(t *testing.T) {
 // addZone makes a zone on the internal server, as a person does.
 func (w *world) addZone(name string) {
 	w.t.Helper()
+	w.byHand(http.MethodPost, "dns_zone_add", url.Values{
+		"dns_name": {solidsim.InternalServer}, "dnszone_name": {name}, "dnszone_type": {"master"}, "add_flag": {"new_only"},
+	})
+}
+
+// deleteZone deletes a zone of the internal server, with all that is in it.
+func (w *world) deleteZone(name string) {
+	w.t.Helper()
+	w.byHand(http.MethodDelete, "dns_zone_delete", url.Values{"dns_name": {solidsim.InternalServer}, "dnszone_name": {name}})
+}
+
+// byHand calls a service of the appliance.
+func (w *world) byHand(method, service string, query url.Values) {
+	w.t.Helper()
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(w.sim.CAPEM())
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true}
-	query := url.Values{"dns_name": {solidsim.InternalServer}, "dnszone_name": {name}, "dnszone_type": {"master"}, "add_flag": {"new_only"}}
-	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.sim.URL()+"/rest/dns_zone_add?"+query.Encode(), nil)
+	req, err := http.NewRequestWithContext(w.t.Context(), method, w.sim.URL()+"/rest/"+service+"?"+query.Encode(), nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -293,9 +307,30 @@ func (w *world) addZone(name string) {
 		w.t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusCreated {
+	if resp.StatusCode >= http.StatusMultipleChoices {
 		text, _ := io.ReadAll(resp.Body)
-		w.t.Fatalf("zone %s: status %d: %s", name, resp.StatusCode, text)
+		w.t.Fatalf("%s: status %d: %s", service, resp.StatusCode, text)
+	}
+}
+
+// A zone that is deleted between two checks keeps its own names waiting, and
+// does not make the server count as away, which would slow down all others.
+func TestDeletedZoneStopsNothingElse(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "other.com")
+	w.src.Put(eventstest.Reservation("us3", 1, "a.other.com", "192.0.2.1"))
+	w.src.Beat(time.Second)
+	s := w.start("--dns-zone", "other.com")
+	s.checked(1)
+	w.deleteZone("other.com")
+	for id := range int64(20) {
+		w.src.Put(eventstest.Reservation("us3", 100+id, fmt.Sprintf("b%d.other.com", id), fmt.Sprintf("192.0.2.%d", 100+id)))
+	}
+	s.metric(`keastream_parked_names{reason="failing",scope="internal"} 20`)
+	w.src.Put(host(2, "good", "192.0.2.2"))
+	w.awaitRecord("good", "192.0.2.2")
+	if n := s.log.count("the dns server does not answer"); n != 0 {
+		t.Errorf("the log says %d times that the server does not answer", n)
 	}
 }
 

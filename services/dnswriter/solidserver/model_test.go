@@ -116,7 +116,7 @@ func testWrongPlaces(t *testing.T) {
 	} {
 		s := client.Scope("x", test.server, test.view)
 		_, err := s.Create(t.Context(), test.zone, record("a."+test.zone, "10.0.0.1"), owner(5), true)
-		if err == nil || !strings.Contains(err.Error(), test.want) || errors.Is(err, dns.ErrRefused) {
+		if !errors.Is(err, dns.ErrRefused) || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s, view %q, zone %s: error is %v, want %q in it", test.server, test.view, test.zone, err, test.want)
 		}
 		if _, err := s.Records(t.Context(), test.zone); err == nil {

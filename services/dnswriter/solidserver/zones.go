@@ -95,7 +95,7 @@ func (s *Scope) nearest(zone, name string) error {
 	defer s.mu.Unlock()
 	for parent := name; parent != "" && parent != zone; _, parent, _ = strings.Cut(parent, ".") {
 		if _, ok := s.zones[parent]; ok {
-			return fmt.Errorf("%s belongs into zone %s, which is nearer to it than %s", name, parent, zone)
+			return misplaced{fmt.Errorf("%s belongs into zone %s, which is nearer to it than %s", name, parent, zone)}
 		}
 	}
 	return nil
@@ -214,6 +214,17 @@ func masters(rows []zoneRow) []zoneRow {
 	return all
 }
 
+// misplaced is the error for what has no place on the appliance. The appliance
+// has answered, and so will it until a person changes something: with errors.Is
+// it is dns.ErrRefused.
+type misplaced struct{ error }
+
+// Is makes errors.Is find the sentinel.
+func (misplaced) Is(target error) bool { return target == dns.ErrRefused }
+
+// Unwrap returns the cause.
+func (m misplaced) Unwrap() error { return m.error }
+
 // findZone asks for the zone, which must be there exactly once.
 func (s *Scope) findZone(ctx context.Context, name string) (zone, error) {
 	l, err := s.zonesWith(condition{colZone, name})
@@ -226,16 +237,16 @@ func (s *Scope) findZone(ctx context.Context, name string) (zone, error) {
 	}
 	rows, others, err := s.inView(all)
 	if err != nil {
-		return zone{}, err
+		return zone{}, misplaced{err}
 	}
 	found := masters(rows)
 	switch {
 	case len(rows) == 0:
-		return zone{}, errors.New("expected 1 zone, found 0" + s.whyNone(ctx, others))
+		return zone{}, misplaced{errors.New("expected 1 zone, found 0" + s.whyNone(ctx, others))}
 	case len(found) == 0:
-		return zone{}, fmt.Errorf("expected 1 zone, found 0 that can be written to: only master zones can, and there is %s", describe(rows))
+		return zone{}, misplaced{fmt.Errorf("expected 1 zone, found 0 that can be written to: only master zones can, and there is %s", describe(rows))}
 	case len(found) > 1:
-		return zone{}, fmt.Errorf("expected 1 zone, found %d: %s", len(found), describe(found))
+		return zone{}, misplaced{fmt.Errorf("expected 1 zone, found %d: %s", len(found), describe(found))}
 	}
 	z := found[0].zone()
 	if z.Name != name {

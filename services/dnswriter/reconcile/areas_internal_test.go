@@ -56,6 +56,25 @@ func TestListOfZonesFails(t *testing.T) {
 	})
 }
 
+// A check whose last missing part is the list of zones is complete when that can
+// be read: readiness and metrics must not wait for the next one.
+func TestListOfZonesComesLast(t *testing.T) {
+	t.Parallel()
+	m := &memory{}
+	m.serve(labZone)
+	m.before = func(call, _ string) error {
+		return onlyFor(call == "records" && m.calls["records"] == 1 || call == "zones" && m.calls["zones"] == 2, errors.New("status 500"))
+	}
+	inBubble(t, Config{}, m, []string{"a 192.0.2.1"}, func(b *bench) {
+		b.run(func() {
+			b.after(time.Minute, "a 192.0.2.1")
+			if err := b.r.InStep(); err != nil {
+				t.Errorf("InStep says %v", err)
+			}
+		})
+	})
+}
+
 // A zone that the server has below ours takes its names away from ours, unless
 // it is ours too. What was written before stays.
 func TestNestedZone(t *testing.T) {

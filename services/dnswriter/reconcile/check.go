@@ -89,7 +89,7 @@ func (r *Reconciler) check(ctx context.Context, areas []area) (unread []area) {
 	areas = slices.DeleteFunc(areas, func(a area) bool { return a == zoneList })
 	read, failed := r.readAreas(ctx, areas)
 	unread = append(unread, failed...)
-	if len(read) == 0 && !anew {
+	if len(read) == 0 && !anew && len(unread) > 0 {
 		return unread
 	}
 	r.mu.Lock()

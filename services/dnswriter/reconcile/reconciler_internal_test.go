@@ -165,6 +165,30 @@ func TestWithdrawal(t *testing.T) {
 	})
 }
 
+// An alias that somebody makes at the same moment has the name: a record of ours
+// beside it would make the zone unreadable for a name server.
+func TestWithdrawalFromAnAlias(t *testing.T) {
+	t.Parallel()
+	m := &memory{}
+	m.put("known", "192.0.2.100", "us3")
+	m.before = func(call, name string) error {
+		if call == "create" && len(m.rows) < 4 && (name == "a."+labZone || name == "b."+labZone) {
+			m.putRecord(labZone, dns.Record{Name: name, Type: dns.CNAME, Value: "www.example.com", TTL: 600})
+		}
+		return nil
+	}
+	inBubble(t, Config{}, m, []string{"known 192.0.2.100", "a 192.0.2.1"}, func(b *bench) {
+		b.run(func() {
+			b.after(time.Minute, "a www.example.com", "known 192.0.2.100")
+			b.put(9, "b 192.0.2.2")
+			b.after(time.Hour, "a www.example.com", "b www.example.com", "known 192.0.2.100")
+			if b.logged("conflict: the name is left as it is") != 2 {
+				t.Error("the log does not tell of both")
+			}
+		})
+	})
+}
+
 // A write whose outcome was unclear happens after all, when the name has long
 // been settled in another way.
 func TestLateWriteIsRepaired(t *testing.T) {

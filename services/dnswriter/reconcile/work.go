@@ -251,7 +251,7 @@ func (r *Reconciler) confirm(ctx context.Context, name string) {
 			continue
 		}
 		if slices.ContainsFunc(rows, func(row dns.Row) bool {
-			return row.Owner == nil && row.Type == made.Type && row.Zone == made.Zone && !row.Deleting
+			return (row.Type == dns.CNAME || row.Owner == nil && row.Type == made.Type) && row.Zone == made.Zone && !row.Deleting
 		}) {
 			unresolved = append(unresolved, made)
 			r.withdrawn[name] = append(r.withdrawn[name], rows[i])

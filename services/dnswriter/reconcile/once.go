@@ -51,6 +51,7 @@ func (r *Reconciler) RunOnce(ctx context.Context) (Result, error) {
 		}
 		r.announce(ctx)
 		if err := r.checkOnce(ctx); err != nil {
+			result = r.result(ctx) // what was done is done
 			return err
 		}
 		r.awaitProof(ctx)

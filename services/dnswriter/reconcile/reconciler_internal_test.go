@@ -383,6 +383,19 @@ func TestOnceEndsWhenNothingIsLeft(t *testing.T) {
 	})
 }
 
+// What was done is told also when it was not all.
+func TestOnceTellsWhatItDidBeforeItFailed(t *testing.T) {
+	t.Parallel()
+	m := &memory{}
+	cfg := Config{Zones: parseZones(t, labZone, "2=missing.example.com")}
+	inBubble(t, cfg, m, []string{"a 192.0.2.1"}, func(b *bench) {
+		result, err := b.r.RunOnce(b.t.Context())
+		if err == nil || result.Created != 1 {
+			t.Errorf("the result is %+v, %v", result, err)
+		}
+	})
+}
+
 func TestOnceFails(t *testing.T) {
 	t.Parallel()
 	for name, before := range map[string]func(call, name string) error{

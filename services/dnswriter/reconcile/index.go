@@ -23,7 +23,12 @@ type index struct {
 	seed      maphash.Seed
 	parked    map[events.Key][]*dns.ParkedError
 	asking    map[events.Key]struct{} // all that ask for a record, also those that are parked
+	crowds    map[string][]dns.Set    // what is wanted of names with many claimants, see setsOf
+	crowd     int                     // how many are many
 }
+
+// crowd is how many reservations claim a name until it is kept what they want.
+const crowd = 16
 
 // slot is a place that Kea gives to one reservation at a time, see
 // events.Reservation.SameDevice. Two of them in one slot are the halves of a
@@ -53,6 +58,8 @@ func newIndex(last func(events.Key) (events.Change, bool), placement *dns.Placem
 		seed:      maphash.MakeSeed(),
 		parked:    make(map[events.Key][]*dns.ParkedError),
 		asking:    make(map[events.Key]struct{}),
+		crowds:    make(map[string][]dns.Set),
+		crowd:     crowd,
 	}
 }
 
@@ -65,6 +72,7 @@ func (x *index) place(placement *dns.Placement) {
 	x.placement = placement
 	x.claimants = newMultimap[string]()
 	x.parked = make(map[events.Key][]*dns.ParkedError)
+	clear(x.crowds)
 	for key := range x.asking {
 		r, ok := x.live(key)
 		if !ok {
@@ -92,7 +100,11 @@ func (x *index) apply(d events.Difference) []string {
 		names = append(names, x.add(*d.After)...)
 	}
 	slices.Sort(names)
-	return slices.Compact(names)
+	names = slices.Compact(names)
+	for _, name := range names {
+		delete(x.crowds, name)
+	}
+	return names
 }
 
 func (x *index) add(r events.Reservation) []string {
@@ -174,6 +186,21 @@ func (x *index) reverses(name string) (all []string) {
 func (x *index) want(name string) Want {
 	sets, conflicts := dns.Desired(x.claimsOf(name))
 	return Want{Sets: sets, Conflicts: conflicts}
+}
+
+// setsOf returns the sets of want, for one who asks about a name again and again:
+// if thousands of reservations share a name, each of their reverse names asks. It
+// must not be changed. It may be older than the View by differences that are still
+// to be applied, and those name all that has to be planned again.
+func (x *index) setsOf(name string) []dns.Set {
+	if sets, kept := x.crowds[name]; kept {
+		return sets
+	}
+	sets := x.want(name).Sets
+	if len(x.claimants.more[name]) >= x.crowd {
+		x.crowds[name] = sets
+	}
+	return sets
 }
 
 // asksFor tells whether a reservation asks for a record, whatever its TTL.

@@ -49,6 +49,7 @@ func TestIndexIsDesired(t *testing.T) {
 		placement := &dns.Placement{Zones: parseZones(t, "lab.example.com", "2=example.com"), TTL: 600}
 		rows := make(map[events.Key]events.Change)
 		x := newIndex(func(k events.Key) (events.Change, bool) { c, ok := rows[k]; return c, ok }, placement)
+		x.crowd = 1
 
 		desired := func() map[string]Want {
 			var live []events.Reservation
@@ -93,6 +94,9 @@ func TestIndexIsDesired(t *testing.T) {
 				if diff := cmp.Diff(after[name], x.want(name), cmpopts.EquateEmpty()); diff != "" {
 					t.Fatalf("%s after %+v (-all +index):\n%s", name, d, diff)
 				}
+				if diff := cmp.Diff(after[name].Sets, x.setsOf(name), cmpopts.EquateEmpty()); diff != "" {
+					t.Fatalf("sets of %s after %+v (-all +index):\n%s", name, d, diff)
+				}
 			}
 			for _, name := range []string{"a.lab.example.com", "b.lab.example.com", "a.example.com", "b.example.com", "c.example.com"} {
 				if !cmp.Equal(before[name], after[name]) && !slices.Contains(dirty, name) {
@@ -121,8 +125,12 @@ func TestPlacingAnewBetweenDifferences(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rows := make(map[events.Key]events.Change)
 		x := newIndex(func(k events.Key) (events.Change, bool) { c, ok := rows[k]; return c, ok }, placements[0])
+		x.crowd = 1
 		var due []events.Difference
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+			for _, name := range slices.Collect(maps.Keys(x.claimants.first)) {
+				x.setsOf(name)
+			}
 			switch rapid.IntRange(0, 4).Draw(t, "step") {
 			case 0:
 				x.place(rapid.SampledFrom(placements).Draw(t, "placement"))
@@ -156,6 +164,9 @@ func TestPlacingAnewBetweenDifferences(t *testing.T) {
 			for _, name := range ownerNames(claims) {
 				if !slices.Contains(slices.Collect(x.claimants.rows(name)), c.Reservation.Key()) {
 					t.Fatalf("the index does not know that %v claims %s", c.Reservation.Key(), name)
+				}
+				if diff := cmp.Diff(x.want(name).Sets, x.setsOf(name), cmpopts.EquateEmpty()); diff != "" {
+					t.Fatalf("sets of %s (-anew +kept):\n%s", name, diff)
 				}
 			}
 		}

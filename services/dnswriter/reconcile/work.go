@@ -134,9 +134,8 @@ func (r *Reconciler) next(ctx context.Context, name string) []Step {
 func (r *Reconciler) plan(name string) Changes {
 	want, rows := r.index.want(name), slices.Clone(r.cache.at(name))
 	for _, target := range want.Targets() {
-		more := r.index.want(target)
-		want.Sets = append(want.Sets, more.Sets...)
-		want.Conflicts = append(want.Conflicts, more.Conflicts...)
+		// Of what is in conflict there no PTR record is made, as if nobody wanted it.
+		want.Sets = append(want.Sets, r.index.setsOf(target)...)
 		rows = append(rows, r.cache.at(target)...)
 	}
 	changes := PlanName(name, want, rows, r.policy())

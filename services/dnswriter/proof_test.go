@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -58,6 +59,47 @@ func TestHoldDownBeginsAnewWhileTheServerIsAway(t *testing.T) {
 	w.awaitRecord("last", "192.0.2.5")
 	if removed.Load() {
 		t.Error("the record went by a proof from before")
+	}
+}
+
+// A reservation that comes back while its many records are removed keeps those
+// that are still there: the proof is over.
+func TestRemovalStopsWhenTheNameIsWantedAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := host(1, "a", "192.0.2.1")
+	for i := range byte(20) {
+		r.IPv6 = append(r.IPv6, netip.AddrFrom16([16]byte{0: 0x20, 1: 1, 2: 0xd, 3: 0xb8, 15: i + 1}))
+	}
+	w.src.Put(r)
+	w.src.Beat(time.Second)
+	s := w.start("--sweep", "1h")
+	s.checked(1)
+	w.src.Delete(1)
+	s.quiet()
+	var removals atomic.Int64
+	w.sim.SetFaults(faults(func(c solidsim.Call) solidsim.Fault {
+		if c.Method == http.MethodDelete {
+			removals.Add(1)
+			return solidsim.Fault{Delay: 200 * time.Millisecond}
+		}
+		return solidsim.Fault{}
+	}))
+	w.beating("a record is removed", func() bool { return removals.Load() > 0 })
+	r.HostID = 2
+	w.src.Put(r)
+	s.quiet()
+	w.await("all are there", func() bool {
+		n := 0
+		for _, record := range w.sim.Records(solidsim.InternalServer) {
+			if record.Name == "a.site.com" {
+				n++
+			}
+		}
+		return n == 21
+	})
+	if n := removals.Load(); n > 10 {
+		t.Errorf("%d records of a name that is wanted were removed", n)
 	}
 }
 

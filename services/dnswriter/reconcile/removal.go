@@ -138,6 +138,14 @@ func (r *Reconciler) proven(s Step) bool {
 	})
 }
 
+// stillProven tells whether a removal may still be made: there may be many steps
+// between it and its plan, and each event of the name begins the proof anew.
+func (r *Reconciler) stillProven(s Step) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.proven(s)
+}
+
 // heartbeat lets every hold hear the heartbeat, so that none misses that a
 // source was incomplete in between, and asks for the names that may have their
 // proof.

@@ -148,6 +148,9 @@ func (r *Reconciler) plan(name string) Changes {
 // read and planned anew.
 func (r *Reconciler) take(ctx context.Context, t *task, steps []Step) error {
 	for _, s := range steps {
+		if s.Op == Remove && !r.stillProven(s) {
+			return nil // something was heard since it was planned
+		}
 		err := r.apply(ctx, t, s)
 		r.note(ctx, err, true)
 		r.metrics.change(s, err)

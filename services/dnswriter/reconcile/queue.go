@@ -41,6 +41,9 @@ type task struct {
 	since, committed time.Time
 	// check: it is here because of the running check alone.
 	check bool
+	// moved: the worker has got some way with it, so that the next failure is again
+	// a first one.
+	moved bool
 }
 
 // item is one name in the queue.
@@ -292,6 +295,9 @@ func (q *queue) retry(t task, unserved bool) time.Duration {
 	if it.again {
 		q.ready(it)
 		return 0
+	}
+	if t.moved {
+		it.failures = 0
 	}
 	it.failures++
 	it.unserved = unserved

@@ -128,3 +128,31 @@ func TestServerThatCanBeReachedAgain(t *testing.T) {
 		})
 	})
 }
+
+// A server that leaves many changes unclear is got along with step by step: a name
+// with many addresses does not wait longer each time, as it gets on each time.
+func TestManyAddressesOnAnUnclearServer(t *testing.T) {
+	t.Parallel()
+	m := &memory{latency: 50 * time.Millisecond}
+	m.put("known", "203.0.113.1", "us3")
+	creations := 0
+	m.before = func(call, _ string) error {
+		if call == "create" {
+			creations++
+		}
+		return onlyFor(call == "create" && creations%4 == 0, fmt.Errorf("no answer: %w", dns.ErrUnclear))
+	}
+	want := []string{"known 203.0.113.1"}
+	host := "a"
+	for i := range 50 {
+		addr := fmt.Sprintf("2001:db8::%x", i+1)
+		host, want = host+" "+addr, append(want, "a "+addr)
+	}
+	inBubble(t, Config{Sweep: 24 * time.Hour}, m, []string{"known 203.0.113.1"}, func(b *bench) {
+		b.run(func() {
+			time.Sleep(time.Minute)
+			b.put(2, host)
+			b.after(time.Minute, sorted(want)...)
+		})
+	})
+}

@@ -210,6 +210,7 @@ func (r *Reconciler) apply(ctx context.Context, t *task, s Step) error {
 		r.made.add(s.Op)
 	}
 	r.mu.Unlock()
+	t.moved = true
 	if !t.since.IsZero() && s.Op != withdraw {
 		r.metrics.answered(*t)
 		t.since, t.committed = time.Time{}, time.Time{} // the event is answered
@@ -299,6 +300,7 @@ func (r *Reconciler) failed(ctx context.Context, t task, err error) {
 	// A change that ended unclear and was not made may be the fault of the name,
 	// since the server could be read from after it. So the name waits alone.
 	unclear := errors.Is(err, dns.ErrUnclear)
+	t.moved = t.moved && unclear
 	unserved := !unclear && !errors.Is(err, dns.ErrRefused) && !errors.Is(err, errUnsettled)
 	wait := r.queue.retry(t, unserved)
 	level := slog.LevelWarn

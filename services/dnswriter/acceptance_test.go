@@ -157,7 +157,10 @@ func TestNothingIsRemovedWhenReservationsAreOnlyMissing(t *testing.T) {
 		},
 		"recreated stream, whose publisher believes that it is complete": {
 			lose: func(w *world) { recreate(w); put(w.src, 0, hosts/2) },
-			beat: func(w *world) { w.src.Now = w.src.Now.Add(6 * time.Second); w.src.BeatAs(events.Heartbeat{Complete: true, Hosts: hosts}) },
+			beat: func(w *world) {
+				w.src.Now = w.src.Now.Add(6 * time.Second)
+				w.src.BeatAs(events.Heartbeat{Complete: true, Hosts: hosts})
+			},
 		},
 		"empty database": {
 			lose: func(w *world) { recreate(w) },

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs what the tests and the demo need beside Go, on Debian and Ubuntu:
 # the PostgreSQL server, Kea's database schema, dig, curl and openssl for the
-# commands in READMEs, and the C compiler that the race detector needs. What is there is left alone; if all of it is, the script
-# does nothing and needs no rights.
+# commands in READMEs, and the C compiler that the race detector needs. What is
+# there is left alone; if all of it is, the script does nothing and needs no rights.
 set -eu
 
 has_postgres() {

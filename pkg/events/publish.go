@@ -53,10 +53,11 @@ type Publication struct {
 // returns their stream sequences in the same order. The rows must be distinct.
 //
 // A sequence of 0 means that the change is not known to be stored; the error
-// then tells why, for one of them, a conflict before all others. It is ErrConflict, ErrUnclear, the server's
-// refusal (a *jetstream.APIError, for instance of a full stream) or the error of
-// Encode. A refusal of one change keeps none of the others from being stored;
-// after an unclear outcome the rest is not tried.
+// then tells why, for one of them, a conflict before all others. It is
+// ErrConflict, ErrUnclear, the server's refusal (a *jetstream.APIError, for
+// instance of a full stream) or the error of Encode. A refusal of one change keeps
+// none of the others from being stored; after an unclear outcome the rest is not
+// tried.
 func (s *Stream) Publish(ctx context.Context, changes []Publication) ([]uint64, error) {
 	sequences := make([]uint64, len(changes))
 	messages := make([]message, 0, len(changes))

@@ -30,8 +30,7 @@ type Replayed struct {
 
 // Replay reads what the stream holds for a source at the time of the call. It
 // reads the server, not a cache, and so finds what was lost, purged or
-// overwritten since the last time. progress is called at
-// least every few seconds.
+// overwritten since the last time. progress is called at least every few seconds.
 func (s *Stream) Replay(ctx context.Context, source string, progress func()) (Replayed, error) {
 	all := Replayed{Hosts: make(map[int64]Stored)}
 	err := reading{

@@ -64,9 +64,8 @@ const passLimit = 24 * time.Hour
 // starts from the first message again whenever it may have missed something: a
 // lost connection, a stream that was deleted, filled again or lost its end, a
 // publisher that took over, a source that counts other reservations; and once a
-// day. The view
-// changes over at once when such a pass is complete, and handlers hear of the
-// differences only.
+// day. The view changes over at once when such a pass is complete, and handlers
+// hear of the differences only.
 //
 // A view belongs to one Watch at a time.
 func Watch(ctx context.Context, conn *nats.Conn, view *View, h Handlers) error {

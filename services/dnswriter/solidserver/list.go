@@ -134,9 +134,10 @@ const mayCome = 20_000
 // A page may be shorter than was asked for and is no sign of the end: that is one
 // with nothing new that is also shorter than others were. Rows that are added
 // meanwhile do no harm: they get higher ids and come at the end. But when a row
-// goes, all that follow move forward. So a page begins with a row of those before it. If it does not,
-// rows may have been passed over: the reading goes back until it does, and goes on
-// with pages that have more in common, so that as many rows may go the next time.
+// goes, all that follow move forward. So a page begins with a row of those before
+// it. If it does not, rows may have been passed over: the reading goes back until
+// it does, and goes on with pages that have more in common, so that as many rows
+// may go the next time.
 func (l list[Row, Item]) pages(ctx context.Context, most int) (*reading[Row, Item], error) {
 	read := l.begin()
 	offset, common, longest := 0, 1, 1

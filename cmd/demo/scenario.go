@@ -29,9 +29,11 @@ type step struct {
 	dns   string // the address that the name has afterwards, "" for none
 	dns6  string // and the IPv6 address
 	file  string // the address in the cabinet file, "" for none
+	freed string // the address that has no name any more, "" if there is none
 }
 
-// insert is the form of the INSERT in the guide of the replaced system.
+// insert is the statement that operators of the replaced system know from its
+// guide.
 func insert(host, identifier, ip string) string {
 	return fmt.Sprintf("INSERT INTO hosts (dhcp_identifier_type, dhcp_identifier, dhcp4_subnet_id, ipv4_address, hostname) "+
 		"VALUES (1, decode('%s', 'hex'), 1, ('%s'::inet - '0.0.0.0'::inet), '%s');", identifier, ip, host)
@@ -49,9 +51,9 @@ var steps = []step{
 	{title: "Reservation 2 of 4", sql: insert("us3-cab10-ru16-ilo", "aabbccdd0016", "172.30.19.53"), host: "us3-cab10-ru16-ilo", dns: "172.30.19.53", file: "172.30.19.53"},
 	{title: "Reservation 3 of 4", sql: insert("us3-cab10-ru17-idrac", "aabbccdd0017", "172.30.19.42"), host: "us3-cab10-ru17-idrac", dns: "172.30.19.42", file: "172.30.19.42"},
 	{title: "Reservation 4 of 4", sql: insert("us3-cab10-ru18-idrac", "aabbccdd0018", "172.30.19.48"), host: "us3-cab10-ru18-idrac", dns: "172.30.19.48", file: "172.30.19.48"},
-	{title: "The INSERT of the guide", sql: insert("us3-cab10-ru20-idrac", "aabbccddeeff", "172.30.19.100"), host: "us3-cab10-ru20-idrac", dns: "172.30.19.100", file: "172.30.19.100"},
-	{title: "Its second INSERT", sql: insert("us3-cab10-ru21-idrac", "aabbccddee00", "172.30.19.101"), host: "us3-cab10-ru21-idrac", dns: "172.30.19.101", file: "172.30.19.101"},
-	{title: "An IPv6 address for it",
+	{title: "One more, as an operator makes it: us3-cab10-ru20-idrac", sql: insert("us3-cab10-ru20-idrac", "aabbccddeeff", "172.30.19.100"), host: "us3-cab10-ru20-idrac", dns: "172.30.19.100", file: "172.30.19.100"},
+	{title: "And another one: us3-cab10-ru21-idrac", sql: insert("us3-cab10-ru21-idrac", "aabbccddee00", "172.30.19.101"), host: "us3-cab10-ru21-idrac", dns: "172.30.19.101", file: "172.30.19.101"},
+	{title: "An IPv6 address for us3-cab10-ru20-idrac",
 		sql:  "INSERT INTO ipv6_reservations (address, prefix_len, type, host_id) SELECT '2001:db8::100', 128, 0, host_id FROM hosts WHERE hostname = 'us3-cab10-ru20-idrac';",
 		host: "us3-cab10-ru20-idrac", dns: "172.30.19.100", dns6: "2001:db8::100", file: "172.30.19.100"},
 	{title: "The address changes: the record moves",
@@ -60,7 +62,7 @@ var steps = []step{
 	{title: "A name that a person has put into DNS by hand: DNS is left alone",
 		sql: insert("us3-cab10-ru22-idrac", "aabbccdd0022", "172.30.19.122"), host: "us3-cab10-ru22-idrac", dns: "192.0.2.22", file: "172.30.19.122"},
 	{title: "A deletion: acted upon after the hold-down of 10 s, since Kea itself writes an update as deletion and insertion",
-		sql: "DELETE FROM hosts WHERE hostname = 'us3-cab10-ru21-idrac';", host: "us3-cab10-ru21-idrac"},
+		sql: "DELETE FROM hosts WHERE hostname = 'us3-cab10-ru21-idrac';", host: "us3-cab10-ru21-idrac", freed: "172.30.19.101"},
 }
 
 // show runs the scenario and checks the whole system; unless once, it then
@@ -137,6 +139,9 @@ func (st step) run(ctx context.Context, s *e2e.Stack, conn *pgx.Conn, messages *
 			await("PTR", func(ctx context.Context) (string, error) { return st.inReverse(ctx, server, addr) })
 		}
 	}
+	if st.freed != "" {
+		await("PTR", func(ctx context.Context) (string, error) { return freed(ctx, server, st.freed) })
+	}
 	await("file", func(ctx context.Context) (string, error) { return st.inFile(ctx, s.OutputDir) })
 	return effects.Wait()
 }
@@ -176,6 +181,15 @@ func (st step) inReverse(ctx context.Context, server, addr string) (string, erro
 	}
 	name := st.host + "." + e2e.Zone
 	return addr + " PTR " + name, awaitAnswer(ctx, server, reverse, dns.TypePTR, dns.Fqdn(name))
+}
+
+// freed waits until the address has no PTR record.
+func freed(ctx context.Context, server, addr string) (string, error) {
+	reverse, err := dns.ReverseAddr(addr)
+	if err != nil {
+		return "", err
+	}
+	return addr + " has no PTR record", awaitAnswer(ctx, server, reverse, dns.TypePTR, "")
 }
 
 // awaitAnswer waits until the name server gives one record with the value, or

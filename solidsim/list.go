@@ -1,6 +1,7 @@
 package solidsim
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -62,10 +63,10 @@ func newListing[T any](t table[T], p params) (l listing[T], err error) {
 		return l, refuseParameter("WHERE", p["WHERE"], "syntax error: "+err.Error())
 	}
 	if l.match, err = compileWhere(l.where, l.selected); err != nil {
-		return l, refuseParameter("WHERE", p["WHERE"], err.Error())
+		return l, refuseParameter("WHERE", p["WHERE"], notSelected(all, err).Error())
 	}
 	if l.order, err = orderBy(l.selected, p["ORDERBY"]); err != nil {
-		return l, refuseParameter("ORDERBY", p["ORDERBY"], err.Error())
+		return l, refuseParameter("ORDERBY", p["ORDERBY"], notSelected(all, err).Error())
 	}
 	limit, _, err := p.integer("limit", 1)
 	if err != nil {
@@ -74,6 +75,16 @@ func newListing[T any](t table[T], p params) (l listing[T], err error) {
 	offset, _, err := p.integer("offset", 0)
 	l.limit, l.offset = int(limit), int(offset)
 	return l, err
+}
+
+// notSelected says of a column that is there, but not selected, that this is what
+// is wrong: whoever reads only "unknown column" looks for a typing error.
+func notSelected[T any](all columns[T], err error) error {
+	name, ok := errors.AsType[unknownColumn](err)
+	if _, missing := all.find(string(name)); !ok || missing != nil {
+		return err
+	}
+	return fmt.Errorf("column %q is not in SELECT: every column of WHERE and ORDERBY has to be", string(name))
 }
 
 func selectColumns[T any](all columns[T], names string) (columns[T], error) {

@@ -41,10 +41,15 @@ type columns[T any] []column[T]
 func (c columns[T]) find(name string) (column[T], error) {
 	i := slices.IndexFunc(c, func(c column[T]) bool { return c.name == name })
 	if i < 0 {
-		return column[T]{}, fmt.Errorf("unknown column %q", name)
+		return column[T]{}, unknownColumn(name)
 	}
 	return c[i], nil
 }
+
+// unknownColumn is the name of a column that is not there.
+type unknownColumn string
+
+func (name unknownColumn) Error() string { return fmt.Sprintf("unknown column %q", string(name)) }
 
 // compare orders the rows a and b by this column.
 func (c column[T]) compare(a, b T) int {

@@ -361,7 +361,10 @@ func (c Config) store() (*store, error) {
 	st, err := c.describe()
 	st.delay = c.PushDelay
 	if err == nil && c.StateFile != "" {
-		err = st.loadFile(c.StateFile)
+		var loaded bool
+		if loaded, err = st.loadFile(c.StateFile); loaded {
+			c.Log.Info("loaded the state file, in the place of the servers and zones of the settings", "file", c.StateFile)
+		}
 	}
 	return st, err
 }

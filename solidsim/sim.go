@@ -68,8 +68,8 @@ type Config struct {
 	// Latency is how long each call of the API takes, at least. Calls run in
 	// parallel.
 	Latency time.Duration
-	// Log gets every call at level Debug, and parameters that were ignored at
-	// level Warn. Default: no log.
+	// Log gets every call at level Debug, parameters that were ignored at level
+	// Warn, and at level Info that StateFile was loaded. Default: no log.
 	Log *slog.Logger
 }
 

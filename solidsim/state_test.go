@@ -2,6 +2,7 @@ package solidsim_test
 
 import (
 	"bytes"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -146,7 +147,8 @@ func TestLoadRefuses(t *testing.T) {
 func TestStateFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "state.json")
-	cfg := solidsim.Config{Servers: busyServers(), StateFile: path, PushDelay: time.Hour}
+	var log strings.Builder
+	cfg := solidsim.Config{Servers: busyServers(), StateFile: path, PushDelay: time.Hour, Log: slog.New(slog.NewTextHandler(&log, nil))}
 	sim, err := solidsim.Start(t.Context(), cfg)
 	must(t, err)
 	r := solidsim.Record{Name: "h.site.com", Type: "A", Value: "192.0.2.1", TTL: 60}
@@ -159,10 +161,18 @@ func TestStateFile(t *testing.T) {
 	last.Name = "last.site.com"
 	must(t, sim.Add("alone.site.com", last))
 	must(t, sim.Close())
+	if strings.Contains(log.String(), "loaded") {
+		t.Errorf("loaded what was not there:\n%s", log.String())
+	}
 
-	// The file counts, not the description.
+	// The file counts, not the description, and the log says so.
 	cfg.Servers = nil
 	cfg.DNSListen = map[string]string{"ns1.site.com/in": "127.0.0.1:0"}
+	t.Cleanup(func() { // behind the end of the simulator
+		if strings.Count(log.String(), "loaded the state file") != 1 {
+			t.Errorf("the log does not say that the file counts:\n%s", log.String())
+		}
+	})
 	again := start(t, cfg)
 	if diff := cmp.Diff([]solidsim.Record{r, last}, again.Records("alone.site.com")); diff != "" {
 		t.Error(diff)

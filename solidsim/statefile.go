@@ -21,20 +21,20 @@ type stateFile struct {
 	log   *slog.Logger
 }
 
-// loadFile reads the state, if there is a file.
-func (st *store) loadFile(path string) error {
+// loadFile reads the state, and tells whether there was a file.
+func (st *store) loadFile(path string) (bool, error) {
 	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("open state: %w", err)
+		return false, fmt.Errorf("open state: %w", err)
 	}
 	defer file.Close()
 	if err := st.load(file); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return false, fmt.Errorf("%s: %w", path, err)
 	}
-	return nil
+	return true, nil
 }
 
 // run writes the file after changes until the context ends. The last write is

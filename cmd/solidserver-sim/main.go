@@ -1,6 +1,6 @@
 // Command solidserver-sim behaves like an EfficientIP SOLIDserver appliance
-// and the DNS servers behind it: package solidsim as a process. It keeps all
-// data in memory and needs nothing else.
+// and the DNS servers behind it: package solidsim as a process. It needs nothing
+// else, and keeps all data in memory, or in a file.
 package main
 
 import (

@@ -97,9 +97,9 @@ type Unknowns struct {
 	// WriteOnMember lets records be written on a member of a SMART, which keeps
 	// them to itself. Else that is refused.
 	WriteOnMember bool `json:"write_on_member,omitempty"`
-	// CreatedStatus is the status of a POST that edited what was there: 200 by
+	// EditedStatus is the status of a POST that edited what was there: 200 by
 	// default, or 201.
-	CreatedStatus int `json:"created_status,omitempty"`
+	EditedStatus int `json:"edited_status,omitempty"`
 	// EditDoubles lets an edit make a record equal to another one, so that it
 	// stands twice. Else that is refused.
 	EditDoubles bool `json:"edit_doubles,omitempty"`
@@ -126,8 +126,8 @@ func (u Unknowns) validate() error {
 	if !slices.Contains([]NoView{RefuseNoView, FirstView, AllViews}, u.NoView) {
 		errs = append(errs, fmt.Errorf("no view %q: want %q, %q or nothing", u.NoView, FirstView, AllViews))
 	}
-	if !slices.Contains([]int{0, 200, 201}, u.CreatedStatus) {
-		errs = append(errs, fmt.Errorf("created status %d: want 200 or 201", u.CreatedStatus))
+	if !slices.Contains([]int{0, 200, 201}, u.EditedStatus) {
+		errs = append(errs, fmt.Errorf("edited status %d: want 200 or 201", u.EditedStatus))
 	}
 	return errors.Join(errs...)
 }

@@ -18,7 +18,7 @@ func TestDescriptionsThatAreWrong(t *testing.T) {
 		"zones are given beside servers": {Zones: []string{"site.com"}, Servers: []solidsim.Server{{Name: "a"}}},
 		`push delay -1s`:                 {PushDelay: -time.Second},
 		`no view "some"`:                 {Unknowns: solidsim.Unknowns{NoView: "some"}},
-		`created status 204`:             {Unknowns: solidsim.Unknowns{CreatedStatus: 204}},
+		`edited status 204`:              {Unknowns: solidsim.Unknowns{EditedStatus: 204}},
 		`want one of ["a" "m" "v/x" "v/y"]`: {DNSListen: map[string]string{"s": "127.0.0.1:0"}, Servers: []solidsim.Server{
 			{Name: "a"}, {Name: "s", Members: []string{"m"}}, {Name: "v", Views: []solidsim.View{{Name: "x"}, {Name: "y"}}},
 		}},

@@ -65,8 +65,8 @@ func (st *store) upsert(method string, p params, u upsert) (answer, error) {
 		return answer{}, refuse(errnoMissing, u.what+" does not exist")
 	case u.id != 0:
 		status := http.StatusOK
-		if method == http.MethodPost && st.unknowns.CreatedStatus != 0 {
-			status = st.unknowns.CreatedStatus
+		if method == http.MethodPost && st.unknowns.EditedStatus != 0 {
+			status = st.unknowns.EditedStatus
 		}
 		err := u.edit()
 		st.revision++

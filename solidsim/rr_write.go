@@ -123,8 +123,8 @@ func (st *store) change(method string, c *rrChange, v *view, old *rr) (answer, e
 	switch {
 	case old != nil && c.flag == "new_only":
 		return answer{}, refuse(errnoExists, alreadyExists)
-	case old != nil && method == http.MethodPost && st.unknowns.CreatedStatus != 0:
-		return st.edit(old, c, st.unknowns.CreatedStatus)
+	case old != nil && method == http.MethodPost && st.unknowns.EditedStatus != 0:
+		return st.edit(old, c, st.unknowns.EditedStatus)
 	case old != nil:
 		return st.edit(old, c, http.StatusOK)
 	case c.flag == "edit_only":

@@ -24,7 +24,7 @@ func TestUnknowns(t *testing.T) {
 	c.must(400, "PUT", "dns_rr_add", "rr_id", id, "value1", "192.0.2.2")
 	c.must(400, "POST", "dns_rr_add", alias...)
 
-	must(t, sim.SetUnknowns(solidsim.Unknowns{CreatedStatus: 201, EditDoubles: true, CNAMEBesideData: true}))
+	must(t, sim.SetUnknowns(solidsim.Unknowns{EditedStatus: 201, EditDoubles: true, CNAMEBesideData: true}))
 	c.must(201, "POST", "dns_rr_add", again...)
 	c.must(200, "PUT", "dns_rr_add", "rr_id", id, "value1", "192.0.2.2")
 	if got := sim.Records(solidsim.InternalServer); len(got) != 2 || got[0] != got[1] {
@@ -35,7 +35,7 @@ func TestUnknowns(t *testing.T) {
 	if diff := cmp.Diff([]string{"h.site.com. 3600 CNAME other.example."}, show(reply.Answer)); diff != "" {
 		t.Error(diff)
 	}
-	err := sim.SetUnknowns(solidsim.Unknowns{NoView: "some", CreatedStatus: 204})
+	err := sim.SetUnknowns(solidsim.Unknowns{NoView: "some", EditedStatus: 204})
 	if err == nil || !strings.Contains(err.Error(), `"some"`) || !strings.Contains(err.Error(), "204") {
 		t.Error(err)
 	}

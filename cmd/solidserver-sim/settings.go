@@ -44,7 +44,7 @@ type switches struct {
 
 	NoView          string `name:"no-view" placeholder:"first|all" help:"Write that names no view, on a server with views: into the first view, or into all (default: it is refused)."`
 	WriteOnMember   bool   `name:"write-on-member" help:"Let records be written on a member of a SMART."`
-	CreatedStatus   int    `name:"created-status" default:"200" placeholder:"STATUS" help:"Answer to a POST that edited what was there: 200 or 201 (default: ${default})."`
+	EditedStatus    int    `name:"edited-status" default:"200" placeholder:"STATUS" help:"Answer to a POST that edited what was there: 200 or 201 (default: ${default})."`
 	EditDoubles     bool   `name:"edit-doubles" help:"Let an edit make two records equal."`
 	CNAMEBesideData bool   `name:"cname-beside-data" help:"Let a CNAME stand beside other records."`
 	ListApex        bool   `name:"list-apex" help:"List the SOA and NS records of zones as rows."`
@@ -76,7 +76,7 @@ func (c *cli) config() (solidsim.Config, error) {
 		Unknowns: solidsim.Unknowns{
 			NoView:          solidsim.NoView(c.Switches.NoView),
 			WriteOnMember:   c.Switches.WriteOnMember,
-			CreatedStatus:   c.Switches.CreatedStatus,
+			EditedStatus:    c.Switches.EditedStatus,
 			EditDoubles:     c.Switches.EditDoubles,
 			CNAMEBesideData: c.Switches.CNAMEBesideData,
 			ListApex:        c.Switches.ListApex,

@@ -28,7 +28,7 @@ func TestConfig(t *testing.T) {
 		Faults: file,
 		Switches: switches{
 			ForbiddenStatus: 400, UnknownServiceStatus: 404, Unauthorized: "text", TokenWindow: time.Hour, RefuseReplays: true, MaxPage: 7,
-			NoView: "first", WriteOnMember: true, CreatedStatus: 201, EditDoubles: true, CNAMEBesideData: true, ListApex: true,
+			NoView: "first", WriteOnMember: true, EditedStatus: 201, EditDoubles: true, CNAMEBesideData: true, ListApex: true,
 		},
 	}
 	got, err := c.config()
@@ -47,7 +47,7 @@ func TestConfig(t *testing.T) {
 			RefuseReplays: true, MaxPage: 7,
 		},
 		Unknowns: solidsim.Unknowns{
-			NoView: solidsim.FirstView, WriteOnMember: true, CreatedStatus: 201, EditDoubles: true, CNAMEBesideData: true, ListApex: true,
+			NoView: solidsim.FirstView, WriteOnMember: true, EditedStatus: 201, EditDoubles: true, CNAMEBesideData: true, ListApex: true,
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

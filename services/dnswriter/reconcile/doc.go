@@ -3,10 +3,11 @@
 //
 // # How it is put together
 //
-//   - [Plan] is pure: what is wanted and what DNS has go in, steps and conflicts
-//     come out, sorted. Everything that writes goes through it. A reverse name is
-//     planned together with the names that its PTR records lead to, and what a
-//     [Policy] forbids is kept apart from the steps that may be taken.
+//   - [PlanName] is pure: what is wanted and what DNS has go in, steps and
+//     conflicts come out, sorted. Everything that writes goes through it. A reverse
+//     name is planned together with the names that its PTR records lead to, and what
+//     a [Policy] forbids is kept apart from the steps that may be taken. [Plan] is
+//     the same for all names at once.
 //   - index knows which reservations speak of which name, cache knows the rows
 //     of the zones. Both are in memory only and are built anew at each start.
 //   - An area is what is read at once: a forward zone, all reverse zones. What was

@@ -63,6 +63,9 @@ func (w Want) Targets() []string {
 //
 // Rows that are on their way out do not count as there, those on their way in
 // do.
+//
+// The reconciler plans name by name, with PlanName. That its plans add up to this
+// one is tested.
 func Plan(want Want, rows []dns.Row, policy Policy) Changes {
 	p := newPlanner(want, rows)
 	p.planAll()

@@ -66,7 +66,7 @@ func (b *breaker) enter(made call) (done func(verdict, *Error), refused *Error) 
 	now := time.Now()
 	if tries && (b.trying || now.Before(b.until)) {
 		return nil, &Error{
-			Method: made.method, Service: made.service, Outcome: NotSent,
+			Method: made.method, Service: made.service, Outcome: NotSent, kept: true,
 			RetryAfter: max(b.until.Sub(now), shortestPause), // it is not known when the call that tries ends
 			Err:        fmt.Errorf("not sent, since SOLIDserver did not answer the last %d calls: %s", b.failed, b.last),
 		}

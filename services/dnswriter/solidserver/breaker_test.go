@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -88,6 +89,9 @@ func TestBreakerOpensAndCloses(t *testing.T) {
 				failed := f.write(t.Context())
 				if failed == nil || failed.Outcome != NotSent || failed.RetryAfter <= 0 || failed.RetryAfter > 2*shortestPause {
 					t.Errorf("the refusal is %+v", failed)
+				}
+				if text := failed.Error(); !strings.HasPrefix(text, "POST dns_rr_add: not sent, since SOLIDserver did not answer") {
+					t.Errorf("the refusal reads: %s", text)
 				}
 				if errors.Is(failed, dns.ErrUnclear) || errors.Is(failed, dns.ErrRefused) || errors.Is(failed, dns.ErrUnauthorised) {
 					t.Errorf("the refusal is taken for an outcome: %v", failed)

@@ -184,11 +184,11 @@ func (c *Client) send(caller context.Context, made call, timeout time.Duration) 
 	})
 	as, err := c.credentials(ctx)
 	if err != nil {
-		return answer{}, &Error{Method: made.method, Service: made.service, Outcome: NotSent, Err: err}
+		return answer{}, &Error{Method: made.method, Service: made.service, Outcome: NotSent, kept: true, Err: err}
 	}
 	req, err := c.request(ctx, made, as)
 	if err != nil {
-		return answer{}, &Error{Method: made.method, Service: made.service, Outcome: NotSent, Err: err}
+		return answer{}, &Error{Method: made.method, Service: made.service, Outcome: NotSent, kept: true, Err: err}
 	}
 	done, refused := c.breaker.enter(made)
 	if refused != nil {

@@ -46,6 +46,9 @@ type Error struct {
 	// Err is the cause when there was no answer, or none that can be read.
 	Err error
 
+	// kept tells that the call was not even tried: the breaker did not let it go, or
+	// it could not be made. Nobody waited for an answer.
+	kept bool
 	// lost tells that the connection broke before the end of the answer.
 	lost bool
 	// doubtful tells of a status 401 that it may not be meant.
@@ -56,14 +59,14 @@ type Error struct {
 
 func (e *Error) Error() string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "%s %s: ", e.Method, e.Service)
+	fmt.Fprintf(&text, "%s %s", e.Method, e.Service)
 	switch {
 	case e.Status == http.StatusUnauthorized:
-		fmt.Fprintf(&text, "SOLIDserver does not accept %s (status 401)", e.secrets)
+		fmt.Fprintf(&text, ": SOLIDserver does not accept %s (status 401)", e.secrets)
 	case e.Status != 0:
-		fmt.Fprintf(&text, "status %d", e.Status)
-	default:
-		text.WriteString("no answer")
+		fmt.Fprintf(&text, ": status %d", e.Status)
+	case !e.kept:
+		text.WriteString(": no answer")
 	}
 	if e.Message != "" || e.Errno != "" {
 		fmt.Fprintf(&text, ": %q (errno %s", show(e.Message), cmp.Or(plain(e.Errno), "none"))

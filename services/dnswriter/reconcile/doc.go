@@ -40,7 +40,7 @@
 //     planned anew from what is there.
 //   - A name whose step was refused waits alone, up to 5 minutes, and so does one
 //     whose step ended unclear and was not taken, as reading it back has shown. A
-//     name that failed because the server could not be reached waits up to 15 s.
+//     name that failed because the server could not be reached waits up to 5 s.
 //   - When several calls in a row were not answered, or several changes in a row
 //     ended unclear, one worker tries on alone, until the server can be reached
 //     and a change succeeds. All names that waited for it to be reached then go

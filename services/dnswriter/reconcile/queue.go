@@ -279,7 +279,7 @@ func (q *queue) done(t task) {
 const (
 	firstPause    = time.Second
 	longestPause  = 5 * time.Minute
-	unservedPause = 15 * time.Second
+	unservedPause = 5 * time.Second
 )
 
 // retry gives a name back that is not settled, because of the server (unserved)

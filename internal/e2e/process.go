@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -223,14 +222,4 @@ func (s *Stack) program(name string, env []string, args ...string) *Process {
 	p := NewProcess(name, filepath.Join(s.options.Bin, name), filepath.Join(s.dir, name+".log"), env, args...)
 	s.Processes = append(s.Processes, p)
 	return p
-}
-
-// FreeAddr returns a loopback address whose port nobody uses at the moment.
-func FreeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }

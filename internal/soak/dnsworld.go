@@ -57,7 +57,7 @@ func (w *world) describeDNSWriter(o Options) (err error) {
 	if d.api, err = newRoute("D-api", w.solidserver.Addr()); err != nil {
 		return err
 	}
-	http, err := freeAddr()
+	http, err := e2e.FreeAddr()
 	if err != nil {
 		return err
 	}

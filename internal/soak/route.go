@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
-	"strconv"
 	"strings"
 	"time"
 
 	toxiproxy "github.com/Shopify/toxiproxy/v2"
 	"github.com/Shopify/toxiproxy/v2/toxics"
+
+	"github.com/keastream/keastream/internal/e2e"
 )
 
 // route is the way of one process to one server: a proxy that nobody else
@@ -29,7 +28,7 @@ const (
 
 // newRoute opens a route to a server's address.
 func newRoute(name, server string) (*route, error) {
-	addr, err := freeAddr()
+	addr, err := e2e.FreeAddr()
 	if err != nil {
 		return nil, err
 	}
@@ -99,18 +98,4 @@ func (r *route) heal() error {
 		return fmt.Errorf("proxy %s: %w", r.proxy.Name, err)
 	}
 	return nil
-}
-
-// freeAddr returns a loopback address whose port nobody uses and that nobody
-// gets by chance while its owner is down: it lies below the ports that the
-// kernel gives to connections and to listeners on port 0.
-func freeAddr() (string, error) {
-	const low, high, attempts = 10_000, 15_000, 100
-	for range attempts {
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(low+rand.IntN(high-low)))
-		if l, err := net.Listen("tcp", addr); err == nil {
-			return addr, l.Close()
-		}
-	}
-	return "", fmt.Errorf("no free port from %d to %d in %d attempts", low, high, attempts)
 }

@@ -220,7 +220,7 @@ func (w *world) describeNATS(o Options) error {
 	var addrs, routes, urls []string
 	for range n {
 		for _, list := range []*[]string{&addrs, &routes} {
-			addr, err := freeAddr()
+			addr, err := e2e.FreeAddr()
 			if err != nil {
 				return err
 			}
@@ -282,7 +282,7 @@ func (w *world) describePublisher(i int, name string, o Options) (*publisher, er
 	for _, r := range p.nats {
 		args = append(args, "--nats-url", "nats://"+r.addr)
 	}
-	http, err := freeAddr()
+	http, err := e2e.FreeAddr()
 	if err != nil {
 		return nil, err
 	}

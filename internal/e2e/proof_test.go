@@ -154,6 +154,7 @@ func TestAnEmptyDatabaseRemovesNothing(t *testing.T) {
 	}
 	p.Kill()
 	must(t, s.Publisher.Start())
+	must(t, s.AwaitReady(t.Context()))
 	await(t, s.Checker())
 }
 

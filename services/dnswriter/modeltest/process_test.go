@@ -248,6 +248,7 @@ func (w *world) intrude(rec dns.Record) {
 		return
 	}
 	w.intruders--
+	w.intruded[set{rec.Name, string(rec.Type)}] = true
 	err := w.plant(solidsim.Record{Name: rec.Name, Type: string(rec.Type), Value: "198.51.100.200", TTL: 3600})
 	if err != nil {
 		w.fault("intrude: %v", err)

@@ -115,7 +115,10 @@ type world struct {
 	effects int
 	// intruders is into how many names more somebody puts a record beside ours.
 	intruders int
-	wrong     []string
+	// intruded are the sets with such a record: ours is withdrawn when it is read
+	// back, and nobody knows from outside whether it was.
+	intruded map[set]bool
+	wrong    []string
 }
 
 type options struct {
@@ -138,6 +141,8 @@ func newWorld(t tb, broker *broker, reached *cases, o options) *world {
 		rows:    make(map[events.Key]events.Reservation),
 		steady:  make(map[record]bool),
 		armed:   make(map[string][]solidsim.Fault),
+
+		intruded: make(map[set]bool),
 	}
 	if err := os.WriteFile(w.ca, sim.CAPEM(), 0o600); err != nil {
 		t.Fatalf("write the CA: %v", err)
@@ -342,7 +347,8 @@ func (w *world) rest() {
 	wanted := want(w.rows)
 	w.steady = make(map[record]bool)
 	for _, r := range w.ours() {
-		if wish := wanted[set{r.Name, r.Type}]; wish != nil && wish.values[r.Value] {
+		at := set{r.Name, r.Type}
+		if wish := wanted[at]; wish != nil && wish.values[r.Value] && !w.intruded[at] {
 			w.steady[recordOf(r)] = true
 		}
 		if strings.Contains(r.ClassParameters, "standby%2Cus3") {

@@ -88,6 +88,8 @@ var rules = []rule{
 		"speaks to SOLIDserver and decides nothing"},
 	{"services/dnswriter/bucket", []string{"pkg/events"}, with(plain, nats),
 		"documents in a key-value bucket: knows how they are kept, not what stands in them"},
+	{"services/dnswriter/lease", []string{"services/dnswriter/bucket"}, plain,
+		"who of several works: knows nothing of the work, and NATS through the bucket alone"},
 	{"services/dnswriter/modeltest", []string{"own", "internal/secrets"}, nil,
 		"nothing but tests: the reconciler and the client against a model, with flags of its own"},
 

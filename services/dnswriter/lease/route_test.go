@@ -1,0 +1,56 @@
+package lease_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	toxiproxy "github.com/Shopify/toxiproxy/v2"
+	"github.com/nats-io/nats.go"
+)
+
+// route is a connection to NATS on the way of which things get lost.
+type route struct {
+	t     *testing.T
+	proxy *toxiproxy.Proxy
+	conn  *nats.Conn
+}
+
+func newRoute(t *testing.T, url string) *route {
+	t.Helper()
+	api := &toxiproxy.ApiServer{Metrics: toxiproxy.NewMetricsContainer(nil)}
+	silence(&api.Logger)
+	r := &route{t: t, proxy: toxiproxy.NewProxy(api, "nats", "127.0.0.1:0", strings.TrimPrefix(url, "nats://"))}
+	if err := r.proxy.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.proxy.Stop)
+	conn, err := nats.Connect("nats://"+r.proxy.Listen, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(0, 0),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // else the library prints them
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	r.conn = conn
+	return r
+}
+
+// silence makes a logger that writes nowhere, which the zero value is.
+func silence[T any](logger **T) { *logger = new(T) }
+
+const (
+	requests = "upstream"
+	answers  = "downstream"
+)
+
+// lose loses everything in a direction from now on.
+func (r *route) lose(direction string) {
+	r.t.Helper()
+	if _, err := r.proxy.Toxics.AddToxicJson(strings.NewReader(`{"type":"timeout","stream":"` + direction + `","attributes":{"timeout":0}}`)); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// heal breaks the connections on which something was lost. New ones work.
+func (r *route) heal() { r.proxy.Toxics.ResetToxics(context.Background()) }

@@ -90,6 +90,8 @@ var rules = []rule{
 		"documents in a key-value bucket: knows how they are kept, not what stands in them"},
 	{"services/dnswriter/lease", []string{"services/dnswriter/bucket"}, plain,
 		"who of several works: knows nothing of the work, and NATS through the bucket alone"},
+	{"services/dnswriter/brake", []string{"services/dnswriter/bucket"}, plain,
+		"judges how much may go at once; of the store it knows an interface and the errors"},
 	{"services/dnswriter/modeltest", []string{"own", "internal/secrets"}, nil,
 		"nothing but tests: the reconciler and the client against a model, with flags of its own"},
 

@@ -1,0 +1,131 @@
+package brake
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/keastream/keastream/services/dnswriter/bucket"
+)
+
+// The keys of the documents of a scope.
+func countsKey(scope string) string    { return "counts." + scope }
+func approvalsKey(scope string) string { return "approvals." + scope }
+func withheldKey(scope string) string  { return "withheld." + scope }
+
+// ErrOutdated is returned by Approve for a list that is not withheld, or not any
+// more.
+var ErrOutdated = errors.New("no such list")
+
+// documents is what is known of those in the store: the revisions that were read
+// or written last, and when. counts belongs to who counts, the rest to Run.
+type documents struct {
+	counts, approvals, withheld uint64
+	// read is when the approvals were last read, saved when they were last stored.
+	read, saved time.Time
+	// former is what stands under withheld.
+	former map[Kind]List
+}
+
+// The documents in the store. Their fields may become more, never others: two
+// versions may run beside each other.
+
+// countsDoc has, by kind, the names that went within the limit, and when.
+type countsDoc map[Kind]map[string]time.Time
+
+// withheldDoc is what is withheld in a scope.
+type withheldDoc struct {
+	Lists []List `json:"lists"`
+}
+
+// lists returns the lists with the kinds of their items, which the document
+// leaves out.
+func (d withheldDoc) lists() []List {
+	for _, l := range d.Lists {
+		for i := range l.Items {
+			l.Items[i].Kind = l.Kind
+		}
+	}
+	return d.Lists
+}
+
+// approvalsDoc is what was approved in a scope.
+type approvalsDoc struct {
+	Approvals []approvalDoc `json:"approvals"`
+}
+
+type approvalDoc struct {
+	Kind  Kind      `json:"kind"`
+	Hash  string    `json:"hash"`
+	At    time.Time `json:"at"`
+	Taken time.Time `json:"taken,omitzero"`
+	Names []string  `json:"names,omitempty"`
+	// Done has the names that went, by the minute in which that was at the latest.
+	Done   map[string][]string `json:"done,omitempty"`
+	Lost   int                 `json:"lost,omitempty"`
+	LostAt time.Time           `json:"lost_at,omitzero"`
+}
+
+func (a *approval) doc(kind Kind) approvalDoc {
+	doc := approvalDoc{
+		Kind: kind, Hash: a.hash, At: a.at, Taken: a.taken,
+		Names: slices.Sorted(maps.Keys(a.names)), Lost: a.lost, LostAt: a.lostAt,
+	}
+	for name, at := range a.done {
+		minute := at.UTC().Truncate(time.Minute).Add(time.Minute).Format(time.RFC3339)
+		if doc.Done == nil {
+			doc.Done = make(map[string][]string)
+		}
+		doc.Done[minute] = append(doc.Done[minute], name)
+	}
+	for _, names := range doc.Done {
+		slices.Sort(names)
+	}
+	return doc
+}
+
+func (d approvalDoc) approval(now time.Time) *approval {
+	a := &approval{
+		hash: d.Hash, at: d.At, taken: d.Taken,
+		names: make(map[string]bool, len(d.Names)), done: make(map[string]time.Time),
+		lost: d.Lost, lostAt: earlier(d.LostAt, now),
+	}
+	for _, name := range d.Names {
+		a.names[name] = true
+	}
+	for minute, names := range d.Done {
+		at, err := time.Parse(time.RFC3339, minute)
+		if err != nil {
+			at = now // it went, whenever that was
+		}
+		for _, name := range names {
+			a.done[name] = earlier(at, now)
+		}
+	}
+	return a
+}
+
+// earlier keeps the time of another clock from being later than now: it would
+// count for longer than an hour, with a clock that is a year ahead for a year.
+func earlier(at, now time.Time) time.Time {
+	if at.After(now) {
+		return now
+	}
+	return at
+}
+
+func compareApprovals(a, b approvalDoc) int {
+	return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Hash, b.Hash))
+}
+
+// get reads a document. One that is not there is empty, with the revision 0.
+func get(ctx context.Context, store Store, key string, into any) (uint64, error) {
+	revision, err := store.Get(ctx, key, into)
+	if errors.Is(err, bucket.ErrNotFound) {
+		return 0, nil
+	}
+	return revision, err
+}

@@ -1,0 +1,215 @@
+package brake
+
+import "time"
+
+// window is how long a name that went counts against the limit.
+const window = time.Hour
+
+// state is what may become of a pending name.
+type state uint8
+
+const (
+	waiting  state = iota // for a judgement or an approval
+	within                // the limit
+	approved              // by a person
+)
+
+// pending is a name that some lanes want to take away or to change.
+type pending struct {
+	items   int32 // of all lanes
+	state   state
+	arrived uint64 // when, see Brake.arrival
+}
+
+// side is what the brake knows of one kind. All of it needs Brake.mu.
+type side struct {
+	kind    Kind
+	names   map[string]pending
+	waiting int // how many of them wait
+	// moved is when one that waits last came or left, unjudged since when the first
+	// one came that no judgement has seen; zero if there is none.
+	moved, unjudged time.Time
+	// changed says that the list is not what waits.
+	changed bool
+	judged  time.Time // when it last was
+	list    *List     // what is withheld
+	// listing is Brake.arrival when its items were collected.
+	listing uint64
+	// spoken says that Run has judged what stands in the store of an earlier process;
+	// stored says that the list, or that there is none, stands there.
+	spoken, stored bool
+
+	// recent are the names that went within the limit, and when; approvals know
+	// those that were approved.
+	recent    map[string]time.Time
+	approvals []*approval
+	// listed is, by hash, Brake.arrival when a list was made: an approval does not
+	// cover who came later.
+	listed map[string]uint64
+
+	approvedNames int // how many of the names are approved
+
+	owned, allowed int // at the last judgement
+	measured       int // how many names were used then, see used
+	measuredAt     time.Time
+	granted        int // allowed when names were last let go
+	room           int // how many replacements may still go at once
+}
+
+func newSide(kind Kind) *side {
+	return &side{
+		kind: kind, names: make(map[string]pending),
+		recent: make(map[string]time.Time), listed: make(map[string]uint64),
+	}
+}
+
+// arrive takes note of an item. The caller holds b.mu.
+func (b *Brake) arrive(item Item, now time.Time) {
+	s := b.side(item.Kind)
+	p, ok := s.names[item.Name]
+	p.items++
+	if ok {
+		s.names[item.Name] = p
+		s.touch(p, now)
+		return
+	}
+	b.arrival++
+	p.arrived = b.arrival
+	p.state = b.first(s, item.Name, now)
+	s.names[item.Name] = p
+	switch p.state {
+	case within:
+		return
+	case approved:
+		s.approvedNames++
+		return
+	case waiting:
+	}
+	s.waiting++
+	s.touch(p, now)
+	if s.unjudged.IsZero() {
+		s.unjudged = now
+		b.poke()
+	}
+}
+
+// first is what a name may that has just come. The caller holds b.mu.
+func (b *Brake) first(s *side, name string, now time.Time) state {
+	switch {
+	case !b.loaded:
+		return waiting
+	case s.went(name, now):
+		return within
+	case !b.checked && s.covered(name) != nil:
+		return approved
+	case s.kind == Replacement && s.waiting == 0 && s.room > 0:
+		s.room--
+		s.granted = s.allowed
+		return within
+	default:
+		return waiting
+	}
+}
+
+// leave takes note that an item is not wanted any more. The caller holds b.mu.
+func (b *Brake) leave(item Item, now time.Time) {
+	s := b.side(item.Kind)
+	p := s.names[item.Name]
+	p.items--
+	s.touch(p, now)
+	if p.items > 0 {
+		s.names[item.Name] = p
+		return
+	}
+	delete(s.names, item.Name)
+	switch p.state {
+	case waiting:
+		s.waiting--
+		if s.waiting == 0 {
+			s.unjudged = time.Time{}
+			b.poke()
+		}
+	case approved:
+		s.approvedNames--
+		for _, a := range s.approvals {
+			a.drop(item.Name)
+			b.pokeToSave(a)
+		}
+	case within:
+	}
+}
+
+// touch begins the time of rest before a judgement anew. It counts for names that
+// leave, too: while a database is being restored, the list of what is withheld
+// becomes shorter, and must not be let go as soon as it is short enough.
+func (s *side) touch(p pending, now time.Time) {
+	if p.state == waiting {
+		s.moved, s.changed = now, true
+	}
+}
+
+// went tells whether a name is one of those of the last hour, in which it may
+// change again.
+func (s *side) went(name string, now time.Time) bool {
+	if at, ok := s.recent[name]; ok && now.Sub(at) < window {
+		return true
+	}
+	for _, a := range s.approvals {
+		if at, ok := a.done[name]; ok && now.Sub(at) < window {
+			return true
+		}
+	}
+	return false
+}
+
+// covered returns the approval that covers a name, nil if there is none.
+func (s *side) covered(name string) *approval {
+	for _, a := range s.approvals {
+		if !a.taken.IsZero() && a.names[name] {
+			return a
+		}
+	}
+	return nil
+}
+
+// open tells whether something is pending that was not judged, or not published.
+func (s *side) open(checked bool) bool {
+	return s.waiting > 0 && (s.changed || s.list == nil) || s.waiting == 0 && s.list != nil ||
+		s.spoken && !s.stored || checked && !s.spoken
+}
+
+// used is how many names went in the last hour or may go now.
+func (s *side) used(now time.Time) int {
+	n := 0
+	for name, at := range s.recent {
+		if now.Sub(at) >= window {
+			delete(s.recent, name)
+			continue
+		}
+		n++
+	}
+	for _, a := range s.approvals {
+		n += a.used(s, now)
+	}
+	for name, p := range s.names {
+		if p.state != waiting && !s.went(name, now) && s.covered(name) == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// grant lets everything go that waits, and returns the names.
+func (s *side) grant() map[string]bool {
+	names := make(map[string]bool, s.waiting)
+	for name, p := range s.names {
+		if p.state == waiting {
+			p.state = within
+			s.names[name] = p
+			names[name] = true
+		}
+	}
+	s.waiting, s.unjudged, s.changed = 0, time.Time{}, false
+	s.granted = s.allowed
+	return names
+}

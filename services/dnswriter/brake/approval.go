@@ -146,7 +146,7 @@ func outdated(hash string, lists []List) error {
 	}
 	var now []string
 	for _, l := range lists {
-		now = append(now, fmt.Sprintf("%s (scope %s, %s, %s)", l.Hash, l.Scope, l.Kind, counted(l.Names, "", "")))
+		now = append(now, fmt.Sprintf("%s (scope %s, %s, names: %d)", l.Hash, l.Scope, l.Kind, l.Names))
 	}
 	return fmt.Errorf("%w: %q; withheld now: %s. Look at `keastream-dnswriter plan` before you approve another one", ErrOutdated, hash, strings.Join(now, ", "))
 }

@@ -170,12 +170,14 @@ func (b *Brake) Checked() {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.loaded || b.checked {
+	if b.checked {
 		return
 	}
 	b.checked = true
 	for _, s := range b.sides {
-		s.settle(time.Now())
+		if b.loaded {
+			s.settle(time.Now())
+		}
 	}
 	b.poke()
 }

@@ -37,16 +37,19 @@ func (s *side) due(holdDown time.Duration) time.Time {
 // its names. Otherwise, if it is due, all of it is withheld, and relist says that
 // its list is to be made. The caller holds Brake.mu.
 func (s *side) judge(limit Limit, owned int, checked, due bool, now time.Time) (names map[string]bool, relist bool) {
+	names = make(map[string]bool)
 	if s.waiting > 0 || now.Sub(s.measuredAt) >= anew { // it takes a while
+		s.recall(names, now)
 		s.measure(limit, owned, now)
 	}
 	fits := s.kind != Uncovered && s.measured+s.waiting <= s.allowed
 	switch {
 	case s.waiting == 0:
 		relist = s.list != nil || checked && !s.spoken
-	case fits && (due || s.kind == Replacement):
+	case fits && (due || s.kind == Replacement && s.list == nil):
 		s.room -= s.waiting
-		names, relist = s.grant(), s.list != nil || !s.spoken
+		s.grant(names)
+		relist = s.list != nil || !s.spoken
 	case !due:
 	default:
 		s.judged, s.unjudged = now, time.Time{}

@@ -64,20 +64,20 @@ func (l List) String() string {
 func (l List) Command() string { return "keastream-dnswriter approve " + l.Hash }
 
 func (l List) reason() string {
-	what := "are withheld"
-	switch l.Kind {
-	case Replacement:
-		what = "keep their old values"
-	case Uncovered:
-		return fmt.Sprintf("%s: reservations ask for them, but --subnet-id or --name-pattern leaves those out", counted(l.Names, "is withheld", "are withheld"))
-	case Removal:
-	}
-	one := strings.NewReplacer("are", "is", "keep their old values", "keeps its old values").Replace(what)
 	more := ""
 	if l.Recent > 0 {
 		more = fmt.Sprintf(", and %d went already or are about to", l.Recent)
 	}
-	return fmt.Sprintf("%s: more than the %d that --max-removals allows in an hour%s", counted(l.Names, one, what), l.Allowed, more)
+	limit := fmt.Sprintf(": more than the %d that --max-removals allows in an hour%s", l.Allowed, more)
+	switch l.Kind {
+	case Uncovered:
+		return counted(l.Names, "is withheld: a reservation asks for it, but --subnet-id or --name-pattern leaves that out",
+			"are withheld: reservations ask for them, but --subnet-id or --name-pattern leaves those out")
+	case Replacement:
+		return counted(l.Names, "keeps its old value", "keep their old values") + limit
+	default:
+		return counted(l.Names, "is withheld", "are withheld") + limit
+	}
 }
 
 // counted says "1 name is" or "2 names are".

@@ -153,10 +153,25 @@ func (b *Brake) merge(doc approvalsDoc, now time.Time) (fresh []*approval) {
 		}
 	}
 	for _, s := range b.sides {
-		s.approvals = known[s.kind]
+		s.approvals = append(known[s.kind], s.vanished(known[s.kind])...)
 		s.expire(now)
 	}
 	return fresh
+}
+
+// vanished returns the approvals that do not stand in the store any more, as when
+// the bucket was deleted. They cover nothing, but what went under them counts.
+func (s *side) vanished(stand []*approval) []*approval {
+	var left []*approval
+	for _, a := range s.approvals {
+		again := func(other *approval) bool { return other.hash == a.hash }
+		if len(a.done)+a.lost > 0 && !slices.ContainsFunc(stand, again) {
+			clear(a.names)
+			a.soil()
+			left = append(left, a)
+		}
+	}
+	return left
 }
 
 // inherit has an approval know what went under an earlier one of the same list.
@@ -194,12 +209,12 @@ func (b *Brake) takeIn(ctx context.Context, fresh []*approval, now time.Time) {
 // cover lets the names of an approval go that wait since before their list was
 // made. What is not wanted is not covered later, if that can be known.
 func (s *side) cover(a *approval, checked bool, released map[string]bool) {
-	listed, known := s.listed[a.hash]
+	newest := s.newest(a.hash)
 	for name := range a.names {
 		p, ok := s.names[name]
 		switch {
 		case !ok && !checked, ok && p.state == approved:
-		case !ok, p.state == within, known && p.arrived > listed:
+		case !ok, p.state == within, p.arrived > newest:
 			a.drop(name)
 		default:
 			p.state = approved

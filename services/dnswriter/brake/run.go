@@ -83,12 +83,11 @@ func (b *Brake) readAll(ctx context.Context) error {
 func (b *Brake) begin() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.checked = false
 	now := time.Now()
 	for _, s := range b.sides {
 		s.waiting, s.approvedNames, s.unjudged = 0, 0, time.Time{}
 		s.list, s.spoken, s.stored, s.measuredAt = nil, false, false, time.Time{}
-		clear(s.listed)
+		s.listed = nil
 		for name, p := range s.names {
 			s.hold(name, p, now)
 		}
@@ -103,21 +102,17 @@ func (b *Brake) open() {
 	released := make(map[Kind]map[string]bool)
 	for _, s := range b.sides {
 		released[s.kind] = make(map[string]bool)
-		for name, p := range s.names {
-			if p.state == waiting && s.went(name, now) {
-				p.state = within
-				s.names[name] = p
-				s.waiting--
-			}
-			if p.state != waiting {
-				released[s.kind][name] = true
-			}
+		if b.checked {
+			s.settle(now)
 		}
 		for _, a := range s.approvals {
-			s.cover(a, false, released[s.kind])
+			s.cover(a, b.checked, released[s.kind])
 		}
-		if s.waiting == 0 {
-			s.unjudged = time.Time{}
+		s.recall(released[s.kind], now)
+		for name, p := range s.names {
+			if p.state != waiting { // it may have been told before it could be heard
+				released[s.kind][name] = true
+			}
 		}
 	}
 	lanes := b.lanesOf(released)
@@ -128,7 +123,7 @@ func (b *Brake) open() {
 // stop ends what Run began.
 func (b *Brake) stop(ctx context.Context) {
 	b.mu.Lock()
-	b.loaded = false
+	b.loaded, b.checked = false, false
 	if b.batch != nil {
 		b.batch.err = errNotRun
 		close(b.batch.done)
@@ -210,6 +205,7 @@ func (b *Brake) judge(ctx context.Context) {
 	released := make(map[Kind]map[string]bool)
 	var relist []*side
 	var items [][]Item
+	var made []uint64
 	b.mu.Lock()
 	now := time.Now()
 	for _, s := range b.sides {
@@ -220,13 +216,13 @@ func (b *Brake) judge(ctx context.Context) {
 		released[s.kind] = names
 		if other {
 			relist, items = append(relist, s), append(items, b.waitingItems(s))
-			s.listing = b.arrival
+			made = append(made, b.arrival)
 		}
 	}
 	lanes := b.lanesOf(released)
 	b.mu.Unlock()
 	for i, s := range relist {
-		b.relist(ctx, s, items[i], now)
+		b.relist(ctx, s, items[i], made[i], now)
 	}
 	b.mu.Lock()
 	b.show()
@@ -236,7 +232,7 @@ func (b *Brake) judge(ctx context.Context) {
 
 // relist replaces the list of a side. Sorting a long one takes a while, and
 // those who call Want must not wait for it.
-func (b *Brake) relist(ctx context.Context, s *side, items []Item, now time.Time) {
+func (b *Brake) relist(ctx context.Context, s *side, items []Item, arrival uint64, now time.Time) {
 	var list *List
 	if len(items) > 0 {
 		slices.SortFunc(items, compareItems)
@@ -256,7 +252,7 @@ func (b *Brake) relist(ctx context.Context, s *side, items []Item, now time.Time
 		if before != nil {
 			list.Since = before.Since
 		}
-		s.listed[list.Hash] = s.listing
+		s.remember(listing{list.Hash, arrival})
 	}
 	s.list = list
 	b.mu.Unlock()

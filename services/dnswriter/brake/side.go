@@ -1,6 +1,10 @@
 package brake
 
-import "time"
+import (
+	"math"
+	"slices"
+	"time"
+)
 
 // window is how long a name that went counts against the limit.
 const window = time.Hour
@@ -33,8 +37,6 @@ type side struct {
 	changed bool
 	judged  time.Time // when it last was
 	list    *List     // what is withheld
-	// listing is Brake.arrival when its items were collected.
-	listing uint64
 	// spoken says that Run has judged what stands in the store of an earlier process;
 	// stored says that the list, or that there is none, stands there.
 	spoken, stored bool
@@ -43,9 +45,9 @@ type side struct {
 	// those that were approved.
 	recent    map[string]time.Time
 	approvals []*approval
-	// listed is, by hash, Brake.arrival when a list was made: an approval does not
-	// cover who came later.
-	listed map[string]uint64
+	// listed are the lists that were made last: an approval does not cover who came
+	// later.
+	listed []listing
 
 	approvedNames int // how many of the names are approved
 
@@ -59,7 +61,7 @@ type side struct {
 func newSide(kind Kind) *side {
 	return &side{
 		kind: kind, names: make(map[string]pending),
-		recent: make(map[string]time.Time), listed: make(map[string]uint64),
+		recent: make(map[string]time.Time),
 	}
 }
 
@@ -98,10 +100,10 @@ func (b *Brake) first(s *side, name string, now time.Time) state {
 	switch {
 	case !b.loaded:
 		return waiting
-	case s.went(name, now):
-		return within
 	case !b.checked && s.covered(name) != nil:
 		return approved
+	case s.went(name, now):
+		return within
 	case s.kind == Replacement && s.waiting == 0 && s.room > 0:
 		s.room--
 		s.granted = s.allowed
@@ -178,6 +180,32 @@ func (s *side) open(checked bool) bool {
 		s.spoken && !s.stored || checked && !s.spoken
 }
 
+// listing is a list that was made, and Brake.arrival when its items were
+// collected.
+type listing struct {
+	hash    string
+	arrival uint64
+}
+
+// listings is how many are kept: nobody approves what he saw so long ago.
+const listings = 100
+
+func (s *side) remember(l listing) {
+	s.listed = append(s.listed, l)
+	s.listed = slices.Delete(s.listed, 0, max(0, len(s.listed)-listings))
+}
+
+// newest returns the arrival of the newest name that an approval of a list can
+// mean. With no list known, it is that of another process, and all of them.
+func (s *side) newest(hash string) uint64 {
+	for _, l := range slices.Backward(s.listed) {
+		if l.hash == hash {
+			return l.arrival
+		}
+	}
+	return math.MaxUint64
+}
+
 // used is how many names went in the last hour or may go now.
 func (s *side) used(now time.Time) int {
 	n := 0
@@ -199,9 +227,24 @@ func (s *side) used(now time.Time) int {
 	return n
 }
 
-// grant lets everything go that waits, and returns the names.
-func (s *side) grant() map[string]bool {
-	names := make(map[string]bool, s.waiting)
+// recall lets those go on that went in the last hour, and adds them to names.
+func (s *side) recall(names map[string]bool, now time.Time) {
+	for name, p := range s.names {
+		if p.state == waiting && s.went(name, now) {
+			p.state = within
+			s.names[name] = p
+			s.waiting--
+			s.changed = true
+			names[name] = true
+		}
+	}
+	if s.waiting == 0 {
+		s.unjudged = time.Time{}
+	}
+}
+
+// grant lets everything go that waits, and adds it to names.
+func (s *side) grant(names map[string]bool) {
 	for name, p := range s.names {
 		if p.state == waiting {
 			p.state = within
@@ -211,5 +254,4 @@ func (s *side) grant() map[string]bool {
 	}
 	s.waiting, s.unjudged, s.changed = 0, time.Time{}, false
 	s.granted = s.allowed
-	return names
 }

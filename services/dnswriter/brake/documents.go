@@ -24,8 +24,9 @@ var ErrOutdated = errors.New("no such list")
 // or written last, and when. counts belongs to who counts, the rest to Run.
 type documents struct {
 	counts, approvals, withheld uint64
-	// read is when the approvals were last read, saved when they were last stored.
-	read, saved time.Time
+	// read is when the approvals were last read, saved when they were last stored,
+	// looked when what is withheld was last read.
+	read, saved, looked time.Time
 	// former is what stands under withheld.
 	former map[Kind]List
 }

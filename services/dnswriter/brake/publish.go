@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 )
 
 // readWithheld reads what an earlier process has withheld. It stands until this
@@ -14,10 +15,28 @@ func (b *Brake) readWithheld(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.docs.withheld = revision
+	b.docs.withheld, b.docs.looked = revision, time.Now()
 	b.docs.former = make(map[Kind]List)
 	for _, l := range doc.lists() {
 		b.docs.former[l.Kind] = l
+	}
+	return nil
+}
+
+// lookAgain finds out now and then whether what is withheld still stands in the
+// store: somebody may have deleted it, or a process that led before and was held
+// up has written his own.
+func (b *Brake) lookAgain(ctx context.Context) error {
+	if b.cfg.Store == nil || b.cfg.ReadOnly || len(b.Lists()) == 0 || time.Since(b.docs.looked) < anew {
+		return nil
+	}
+	if err := b.readWithheld(ctx); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, s := range b.sides {
+		s.stored = false
 	}
 	return nil
 }
@@ -57,6 +76,9 @@ func (b *Brake) publish(ctx context.Context) error {
 	defer b.mu.Unlock()
 	b.docs.former = make(map[Kind]List)
 	for _, l := range doc.Lists {
+		if b.side(l.Kind).spoken {
+			l.Items = nil // the side has them
+		}
 		b.docs.former[l.Kind] = l
 	}
 	for _, s := range b.sides {

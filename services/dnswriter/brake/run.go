@@ -157,7 +157,9 @@ func (b *Brake) step(ctx context.Context) time.Duration {
 		}
 	}
 	b.judge(ctx)
-	if err := b.publish(ctx); err != nil {
+	if err := b.lookAgain(ctx); err != nil {
+		failed = append(failed, fmt.Errorf("read what is withheld: %w", err))
+	} else if err := b.publish(ctx); err != nil {
 		failed = append(failed, fmt.Errorf("store what is withheld: %w", err))
 	}
 	if b.saveDue() {

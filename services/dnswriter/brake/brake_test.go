@@ -16,10 +16,20 @@ import (
 
 const holdDown = 10 * time.Second
 
+// tester is what a test of testing and one of rapid have in common.
+type tester interface {
+	Helper()
+	Cleanup(f func())
+	Error(args ...any)
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // lab is a brake that runs, and what it told.
 type lab struct {
 	*brake.Brake
-	t     testing.TB
+	t     tester
 	owned atomic.Int64
 	store brake.Store
 	log   strings.Builder // read when nothing runs
@@ -31,7 +41,7 @@ type lab struct {
 
 // start runs a brake with 50 owned names, of which 10 may go in an hour, until
 // the test ends or stop is called.
-func start(t testing.TB, store brake.Store, change ...func(*brake.Config)) *lab {
+func start(t tester, store brake.Store, change ...func(*brake.Config)) *lab {
 	t.Helper()
 	l := &lab{t: t, store: store, released: make(map[string]bool)}
 	l.owned.Store(50)
@@ -49,7 +59,7 @@ func start(t testing.TB, store brake.Store, change ...func(*brake.Config)) *lab 
 				l.released[lane] = true
 			}
 		},
-		Log: slog.New(slog.NewMultiHandler(slog.NewTextHandler(t.Output(), nil), slog.NewTextHandler(&l.log, nil))),
+		Log: slog.New(slog.NewTextHandler(&l.log, nil)),
 	}
 	for _, c := range change {
 		c(&cfg)

@@ -4,17 +4,60 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/sourcegraph/conc"
 
 	"github.com/keastream/keastream/internal/daemon"
+	"github.com/keastream/keastream/internal/natsconn"
 	"github.com/keastream/keastream/pkg/events"
 	"github.com/keastream/keastream/services/dnswriter/dns"
 	"github.com/keastream/keastream/services/dnswriter/reconcile"
 	"github.com/keastream/keastream/services/dnswriter/solidserver"
 )
+
+// runVerb is the service itself.
+type runVerb struct {
+	NATS      natsconn.Settings `embed:""`
+	Appliance appliance         `embed:""`
+	Target    target            `embed:""`
+	Placing   placing           `embed:""`
+	Filter    filter            `embed:""`
+	Caution   caution           `embed:""`
+	Resolvers resolvers         `embed:""`
+
+	Sweep   time.Duration `name:"sweep" default:"15m" help:"Time between consistency checks (default: ${default})."`
+	Workers int           `name:"workers" default:"8" help:"How many names of a scope are worked on at a time, 1 to 64 (default: ${default})."`
+	Lease   string        `name:"lease" default:"auto" placeholder:"auto|off|NAME" help:"Of several dnswriters with the same lease in NATS one writes and the others stand by: auto (a lease for this SOLIDserver and these scopes), off (none), or the name of a lease (default: ${default})."`
+	Once    bool          `name:"once" help:"Do one consistency check and end. NATS and SOLIDserver are waited for, 1 minute each. Exit code 1 if something failed, 3 if removals are withheld, or if --policy does not allow all that is to be done."`
+}
+
+// Validate reports every setting that cannot work. It looks at files, but opens
+// no connection.
+func (v runVerb) Validate() error {
+	errs := slices.Concat(v.Appliance.check(), v.Target.check(), v.Placing.check(v.Target.Scopes),
+		v.Filter.check(), v.Caution.check(), v.Resolvers.check(v.Target.Scopes))
+	wrong := func(when bool, format string, args ...any) {
+		if when {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	wrong(v.Sweep < time.Second, "--sweep=%v: must be at least 1s", v.Sweep)
+	wrong(v.Workers < 1 || v.Workers > 64, "--workers=%d: must be from 1 to 64", v.Workers)
+	wrong(!leaseName.MatchString(v.Lease), "--lease=%s: give auto, off, or a name of up to 32 letters, digits, _ and -", v.Lease)
+	return errors.Join(errs...)
+}
+
+var leaseName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
+
+// solidserver returns the settings of the client. Each worker has one call under
+// way at a time, and so has the check of each scope while it reads a zone.
+func (v runVerb) solidserver() solidserver.Config {
+	return v.Appliance.config((v.Workers + 1) * len(v.Target.Scopes))
+}
 
 // Run runs the service until ctx ends, or does one check.
 func (v *runVerb) Run(ctx context.Context, d *daemon.Daemon) error {
@@ -84,26 +127,26 @@ type scopes []scope
 
 // scopes makes the reconcilers of all scopes.
 func (v *runVerb) scopes(d *daemon.Daemon, client *solidserver.Client, view *events.View) (scopes, error) {
-	zones, zonesErr := dns.ParseZones(v.Zones)
-	servers, serversErr := v.servers()
-	views, viewsErr := v.views()
-	policy, policyErr := v.policy()
-	ptr, ptrErr := v.ptr()
+	zones, zonesErr := dns.ParseZones(v.Placing.Zones)
+	servers, serversErr := v.Target.Names.servers()
+	views, viewsErr := v.Target.Names.views()
+	policy, policyErr := v.Caution.policy()
+	ptr, ptrErr := v.Placing.ptr()
 	if err := errors.Join(zonesErr, serversErr, viewsErr, policyErr, ptrErr); err != nil {
 		return nil, err
 	}
 	metrics := reconcile.NewMetrics(d.Metrics)
 	phases := newPhases(d.Status)
 	var all scopes
-	for _, name := range v.Scopes {
+	for _, name := range v.Target.Scopes {
 		all = append(all, scope{name: name, Reconciler: reconcile.New(reconcile.Config{
 			Provider: client.Scope(name, servers[name], views[name]),
-			View:     view, Zones: zones, Sources: v.Sources,
-			Scope: name, PublicOnly: v.publicOnly(name), PTR: ptr, Policy: policy, TTL: v.TTL,
-			HoldDown: v.HoldDown, Sweep: v.Sweep, Workers: v.Workers,
+			View:     view, Zones: zones, Sources: v.Caution.Sources,
+			Scope: name, PublicOnly: v.Placing.publicOnly(name), PTR: ptr, Policy: policy, TTL: v.Placing.TTL,
+			HoldDown: v.Caution.HoldDown, Sweep: v.Sweep, Workers: v.Workers,
 			Metrics: metrics, Log: d.Log,
 			Alive: d.Progress("reconcile "+name, time.Minute).Beat,
-			Phase: phases.of(name, len(v.Scopes)),
+			Phase: phases.of(name, len(v.Target.Scopes)),
 		})})
 	}
 	return all, nil

@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,7 +27,8 @@ func call(t *testing.T, args ...string) (code int, output string) {
 func TestAllWrongSettingsAreNamedAtOnce(t *testing.T) {
 	t.Parallel()
 	code, output := call(t, "--sources", "US3,ok", "--dns-zone", "bad zone,12=lab.example.com", "--dns-scope", "internal,public,internal",
-		"--policy", "destroy", "--ptr", "maybe", "--allow-private", "all",
+		"--subnet-id", "7,lab", "--name-pattern", "(bmc", "--name-pattern", "^[a-z]{1,3}$", "--verify-dns", "192.0.2.53,internal=:53,external=192.0.2.53",
+		"--lease", "a b", "--policy", "destroy", "--ptr", "maybe", "--allow-private", "all",
 		"--dns-server", "internal", "--dns-server", "secret=x", "--dns-view", "in", "--dns-view", "public=x", "--ttl", "4", "--hold-down", "0s", "--sweep", "10ms", "--workers", "65",
 		"--api-rate=-1", "--sds-host", "http://sds.example.com", "--sds-ca", "/does/not/exist", "--sds-auth", "kerberos", "--sds-username", "u")
 	if code != daemon.ExitSettings {
@@ -37,7 +40,10 @@ func TestAllWrongSettingsAreNamedAtOnce(t *testing.T) {
 		"--dns-server=internal: give it as SCOPE=NAME", `scope "secret" is not internal or external`,
 		"--dns-view=in: give it as SCOPE=NAME", `--dns-view=public=x: scope "public" is not`, "--ttl=4", "--hold-down=0s",
 		"--sweep=10ms", "--workers=65", "--api-rate=-1", "the API speaks https only", "/does/not/exist",
-		`authentication "kerberos": is none of native, basic and token`, "there is no password for SOLIDserver",
+		"--sds-auth=kerberos: not one of native, basic, token", "--sds-host: SOLIDserver host", "--sds-ca: read CA",
+		"there is no password for SOLIDserver: give the file, or the variable KEASTREAM_SDS_PASSWORD or SDS_PASSWORD",
+		"--subnet-id=lab: not the id of a subnet", "--name-pattern=(bmc: ", "--verify-dns=192.0.2.53: give it as SCOPE=HOST:PORT",
+		"--verify-dns=internal=:53: there is no host in it", "--verify-dns=external=192.0.2.53:53: scope external is not written", "--lease=a b",
 	} {
 		if !strings.Contains(output, want) {
 			t.Errorf("the output does not say %q", want)
@@ -60,7 +66,7 @@ func TestNeededSettings(t *testing.T) {
 
 func TestServersOfScopes(t *testing.T) {
 	t.Parallel()
-	servers, err := runVerb{Servers: []string{"external=dns-external-smart.site.com"}}.servers()
+	servers, err := serverNames{Servers: []string{"external=dns-external-smart.site.com"}}.servers()
 	if err != nil || servers[internalScope] != solidsim.InternalServer || servers[externalScope] != "dns-external-smart.site.com" {
 		t.Errorf("the servers are %v, %v", servers, err)
 	}
@@ -68,7 +74,7 @@ func TestServersOfScopes(t *testing.T) {
 
 func TestViewsOfScopes(t *testing.T) {
 	t.Parallel()
-	views, err := runVerb{Views: []string{"external=Public=1"}}.views()
+	views, err := serverNames{Views: []string{"external=Public=1"}}.views()
 	if err != nil || views[internalScope] != "" || views[externalScope] != "Public=1" {
 		t.Errorf("the views are %v, %v", views, err)
 	}
@@ -76,7 +82,7 @@ func TestViewsOfScopes(t *testing.T) {
 
 func TestAuthentication(t *testing.T) {
 	t.Parallel()
-	if got := (runVerb{Auth: "token"}).solidserver().Auth; got != solidserver.Token {
+	if got := (appliance{Auth: "token"}).config(1).Auth; got != solidserver.Token {
 		t.Errorf("the scheme is %q", got)
 	}
 	if code, output := call(t, "run", "--help"); code != daemon.ExitOK || !strings.Contains(output, "--sds-auth") || !strings.Contains(output, "(default: native)") {
@@ -84,15 +90,40 @@ func TestAuthentication(t *testing.T) {
 	}
 }
 
+func TestResolversOfScopes(t *testing.T) {
+	t.Parallel()
+	given := resolvers{[]string{"internal=192.0.2.53", "192.0.2.54:5353", "external=2001:db8::53", "internal=ns.site.com:53", "internal=[2001:db8::54]:54", "192.0.2.53:53"}}
+	servers, err := given.servers()
+	want := map[string][]string{
+		"internal": {"192.0.2.53:53", "192.0.2.54:5353", "ns.site.com:53", "[2001:db8::54]:54"},
+		"external": {"[2001:db8::53]:53"},
+	}
+	if err != nil || !maps.EqualFunc(servers, want, slices.Equal[[]string]) {
+		t.Errorf("the servers are %v, %v", servers, err)
+	}
+	for _, bad := range []string{"internal=", "internal=a:b:c", "internal=host:0", "internal=host:dns", "internal=a host", "public=192.0.2.53"} {
+		if _, err := (resolvers{[]string{bad}}).servers(); err == nil {
+			t.Errorf("%s is taken", bad)
+		}
+	}
+}
+
 func TestScopesThatCannotBe(t *testing.T) {
 	t.Parallel()
+	same := []string{"external=one", "internal=one"}
+	internal, both := []string{"internal"}, []string{"internal", "external"}
 	for want, v := range map[string]runVerb{
-		"the scopes would write the same records":  {Scopes: []string{"internal", "external"}, Servers: []string{"external=one", "internal=one"}},
-		"--dns-scope: there is none":               {},
-		"--allow-private=external: is given twice": {Scopes: []string{"internal"}, AllowPrivate: []string{"external", "external"}},
-		"": {Scopes: []string{"internal", "external"}, Servers: []string{"external=one", "internal=one"}, Views: []string{"external=out"}},
+		"the scopes would write the same records":                           {Target: target{both, serverNames{Servers: same}}},
+		"--dns-scope: there is none":                                        {},
+		"--allow-private=external: is given twice":                          {Target: target{Scopes: both}, Placing: placing{AllowPrivate: []string{"external", "external"}}},
+		"--allow-private=internal: scope internal shows private addresses":  {Target: target{Scopes: internal}, Placing: placing{AllowPrivate: internal}},
+		"--allow-private=external: scope external is not written: add it":   {Target: target{Scopes: internal}, Placing: placing{AllowPrivate: []string{"external"}}},
+		"--dns-server=external=one: scope external is not written: add it":  {Target: target{internal, serverNames{Servers: same}}},
+		"--dns-view=external=public: scope external is not written: add it": {Target: target{internal, serverNames{Views: []string{"external=public"}}}},
+		"": {Target: target{both, serverNames{Servers: same, Views: []string{"external=out"}}}},
 	} {
-		if err := errors.Join(v.checkScopes()...); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+		errs := slices.Concat(v.Target.check(), v.Placing.checkPrivate(v.Target.Scopes))
+		if err := errors.Join(errs...); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%+v: %v, want %q", v, err, want)
 		}
 	}

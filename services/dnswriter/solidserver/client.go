@@ -162,6 +162,9 @@ func (c *Client) wait(ctx context.Context, pause, wish time.Duration) bool {
 // write sends a call that changes something, once. It must have been admitted.
 func (c *Client) write(ctx context.Context, method, service string, params url.Values) (id string, err error) {
 	made := call{method, service, params}
+	if err := c.cfg.MayWrite(); err != nil {
+		return "", &Error{Method: method, Service: service, Outcome: NotSent, kept: true, Err: err}
+	}
 	result, err := c.send(ctx, made, c.cfg.WriteTimeout)
 	if err != nil {
 		return "", err

@@ -37,8 +37,12 @@ type Config struct {
 	// read the password.
 	Insecure bool
 	// ReadTimeout and WriteTimeout bound one call, from sending to the end of
-	// the answer. 0 means 30 s and 15 s.
+	// the answer. 0 means 30 s and the constant [WriteTimeout].
 	ReadTimeout, WriteTimeout time.Duration
+	// MayWrite is asked right before a call that changes something is sent, after
+	// all waiting and reading. An error keeps it from being sent: nothing was
+	// changed then. It looks at memory and does not block. nil means it may.
+	MayWrite func() error
 	// Rate is the greatest number of calls per second; 0 means no limit.
 	Rate float64
 	// Concurrency is the greatest number of operations at a time, each of which
@@ -50,10 +54,19 @@ type Config struct {
 	Log *slog.Logger
 }
 
+// WriteTimeout is how long a call that changes something may take, unless the
+// settings say otherwise. It is short because of two processes that relieve one
+// another by a lease: the one that writes must not be at it any more when the
+// other begins. So a write is started only while twice this time is left of the
+// lease's term (once for the call, and as much again for a clock or a process
+// that stands still), and the term cannot be shorter than that. A call that is
+// given up has an unclear outcome, and is read back: giving up early costs a
+// read, no more. Reading takes longer, and a late answer to it harms nobody.
+const WriteTimeout = 5 * time.Second
+
 const (
-	defaultReadTimeout  = 30 * time.Second
-	defaultWriteTimeout = 15 * time.Second
-	defaultConcurrency  = 8
+	defaultReadTimeout = 30 * time.Second
+	defaultConcurrency = 8
 )
 
 // complete checks the settings, all of them, and puts the defaults in.
@@ -79,10 +92,13 @@ func (c Config) complete() (Config, error) {
 		c.ReadTimeout = defaultReadTimeout
 	}
 	if c.WriteTimeout == 0 {
-		c.WriteTimeout = defaultWriteTimeout
+		c.WriteTimeout = WriteTimeout
 	}
 	if c.Concurrency == 0 {
 		c.Concurrency = defaultConcurrency
+	}
+	if c.MayWrite == nil {
+		c.MayWrite = func() error { return nil }
 	}
 	if c.Metrics == nil {
 		c.Metrics = NewMetrics(nil)

@@ -19,7 +19,9 @@
 // # What it relies on
 //
 // Every write is one call and is never sent again by this package: whether it
-// happened is found out by reading, and that is for the caller to decide.
+// happened is found out by reading, and that is for the caller to decide. A write
+// that has no answer after [WriteTimeout] may still sit in a socket and happen
+// later.
 // Reads are repeated a few times when the appliance says that it is busy.
 //
 // A DNS server is never written to by way of a member of a SMART, which owns the

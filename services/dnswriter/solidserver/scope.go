@@ -91,15 +91,23 @@ func (s *Scope) at(ctx context.Context, zone, name string, ahead int) ([]dns.Row
 		return nil, errors.New("no name or no zone was given")
 	}
 	rows, err := s.named(ctx, zone, name, ahead)
+	if err == nil {
+		err = namedSo(rows, name)
+	}
 	if err != nil {
 		return nil, err
 	}
+	return rows, nil
+}
+
+// namedSo refuses rows of another name than was asked for.
+func namedSo(rows []dns.Row, name string) error {
 	for _, row := range rows {
 		if row.Name != name {
-			return nil, fmt.Errorf("the answer holds %q", show(row.Name))
+			return fmt.Errorf("the answer holds %q", show(row.Name))
 		}
 	}
-	return rows, nil
+	return nil
 }
 
 // wrap says what was being done, and forgets the zone if the appliance may have

@@ -92,6 +92,8 @@ var rules = []rule{
 		"who of several works: knows nothing of the work, and NATS through the bucket alone"},
 	{"services/dnswriter/brake", []string{"services/dnswriter/bucket"}, plain,
 		"judges how much may go at once; of the store it knows an interface and the errors"},
+	{"services/dnswriter/verify", []string{"pkg/events", "services/dnswriter/dns"}, with(plain, miekgDNS),
+		"asks name servers, and nothing follows from what they say"},
 	{"services/dnswriter/modeltest", []string{"own", "internal/secrets"}, nil,
 		"nothing but tests: the reconciler and the client against a model, with flags of its own"},
 
@@ -128,7 +130,7 @@ var direct = map[string]string{
 	natsServer:                            "the embedded server and the server of the tests",
 	batches:                               "atomic batches, which the client does not have yet",
 	pgx:                                   "PostgreSQL with LISTEN and COPY",
-	miekgDNS:                              "DNS messages: the simulator answers them, the checks of the whole system ask",
+	miekgDNS:                              "DNS messages: the simulator answers them, --verify-dns and the checks of the whole system ask",
 	yaml:                                  "YAML with a quoting style of one's choice",
 	systemd:                               "sd_notify",
 	toxiproxy:                             "connections that go silent, slow or away, in tests",

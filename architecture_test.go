@@ -94,6 +94,8 @@ var rules = []rule{
 		"judges how much may go at once; of the store it knows an interface and the errors"},
 	{"services/dnswriter/verify", []string{"pkg/events", "services/dnswriter/dns"}, with(plain, miekgDNS),
 		"asks name servers, and nothing follows from what they say"},
+	{"services/dnswriter/byhand", []string{"pkg/events", "internal/secrets", "services/dnswriter/dns", "services/dnswriter/solidserver"}, nil,
+		"what a person asks for: apart from the reconciler, which never sees it"},
 	{"services/dnswriter/modeltest", []string{"own", "internal/secrets"}, nil,
 		"nothing but tests: the reconciler and the client against a model, with flags of its own"},
 

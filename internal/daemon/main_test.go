@@ -95,6 +95,8 @@ func (v *checkVerb) Run(ctx context.Context, d *daemon.Daemon) error {
 	switch v.Result {
 	case "different":
 		return fmt.Errorf("3 records: %w", daemon.ErrDifference)
+	case "own":
+		return fmt.Errorf("check: %w", daemon.Exit(42, errors.New("nothing to check")))
 	case "failed":
 		return errors.New("read records: no connection")
 	}

@@ -31,6 +31,7 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"check"}, daemon.ExitOK, ""},
 		{[]string{"check", "--result=failed"}, daemon.ExitFailed, `level=ERROR msg=failed err="read records: no connection"`},
 		{[]string{"check", "--result=different"}, daemon.ExitDifference, "3 records: a difference was found"},
+		{[]string{"check", "--result=own"}, 42, `level=ERROR msg=failed err="check: nothing to check"`},
 		{[]string{"check", "--result"}, daemon.ExitSettings, "--result: no value is given"},
 		{[]string{"--behave=done"}, daemon.ExitOK, "msg=started"},
 		{[]string{"--behave=panic"}, 2, "panic: a bug"}, // the 2 is the Go runtime's

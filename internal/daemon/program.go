@@ -37,6 +37,19 @@ const (
 // somebody has to approve. The process ends with [ExitDifference].
 var ErrDifference = errors.New("a difference was found")
 
+// Exit makes an error end the process with a code of the verb's own, one that stands
+// in its --help. The codes above stay what they are, so it is from 4 to 125.
+func Exit(code int, err error) error { return &exit{code, err} }
+
+type exit struct {
+	code int
+	err  error
+}
+
+func (e *exit) Error() string { return e.err.Error() }
+
+func (e *exit) Unwrap() error { return e.err }
+
 // Main runs a program with the arguments, environment and signals of this
 // process and returns its exit code:
 //
@@ -140,6 +153,9 @@ func (d *Daemon) exitCode(ctx context.Context, err error) int {
 		return ExitDifference
 	default:
 		d.Log.ErrorContext(ctx, "failed", "err", err)
+		if own, ok := errors.AsType[*exit](err); ok {
+			return own.code
+		}
 		return ExitFailed
 	}
 }

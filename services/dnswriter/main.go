@@ -15,6 +15,7 @@ type cli struct {
 	Daemon daemon.Settings `embed:""`
 
 	Run runVerb `cmd:"" default:"withargs" help:"Create, update and remove DNS records until told to stop (the default)."`
+	Add addVerb `cmd:"" help:"Create one record by hand, which keastream does not own."`
 }
 
 func main() {

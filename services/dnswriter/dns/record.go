@@ -10,7 +10,8 @@ import (
 // Type is the type of a record, in upper case.
 type Type string
 
-// The types that are read. CNAME records are never written.
+// The types that are read. CNAME records are written for a person alone, by the
+// verb add.
 const (
 	A     Type = "A"
 	AAAA  Type = "AAAA"

@@ -37,7 +37,7 @@ func (s *Scope) Adopt(ctx context.Context, row dns.Row, owner dns.Owner) (err er
 		return err
 	}
 	// With the TTL that it has: what a call without does to it is not known.
-	params := s.rowParams(row.Zone, current.Record, owner)
+	params := s.rowParams(row.Zone, current.Record, s.placeOf(current.Record).mark(owner))
 	params.Set("rr_id", current.ID)
 	params.Set("add_flag", "edit_only")
 	_, err = s.client.write(ctx, http.MethodPut, "dns_rr_add", params)

@@ -85,6 +85,47 @@ func (s *Scope) Lookup(ctx context.Context, zone, name string) (rows []dns.Row, 
 	return s.at(ctx, zone, name, 0)
 }
 
+// Standing returns the rows of one owner name, of all types and in all zones of the
+// DNS server in the view. The type and the value of one that is none of dns.Types
+// are those of the appliance. The name is canonical; the zone is the one that it is
+// to be in, and must be there as with Lookup.
+func (s *Scope) Standing(ctx context.Context, zone, name string) (rows []dns.Row, err error) {
+	defer s.wrap(&err, zone, "look what stands at %s", name)
+	leave, err := s.client.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	if _, err := s.resolve(ctx, zone); err != nil {
+		return nil, err
+	}
+	l, err := s.rows(rowSet{zone, name})
+	if err != nil {
+		return nil, err
+	}
+	if l.clause, err = where(append(s.conditions(), condition{colFullName, name})...); err != nil {
+		return nil, err
+	}
+	l.verify = func(r rrRow) error { return s.verify(rowSet{name: name}, r) }
+	l.convert = func(r rrRow) (dns.Row, bool) {
+		row, known := r.row(rowSet{zone, name})
+		if !known { // of what we have nothing to do with, for people to read
+			row.Record = dns.Record{Name: dns.CanonicalName(string(r.FullName.text)), Type: dns.Type(r.Type.text), Value: string(r.Value.text), TTL: r.ttl()}
+			row.ID, row.Zone = string(r.ID.text), dns.CanonicalName(string(r.Zone.text))
+			row.Pending, row.Deleting = delayed(r.CreatePending.text), delayed(r.DeletePending.text)
+		}
+		return row, true
+	}
+	rows, err = l.few(ctx, 0)
+	if err == nil {
+		err = namedSo(rows, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return rows, nil
+}
+
 // at returns the rows of one owner name.
 func (s *Scope) at(ctx context.Context, zone, name string, ahead int) ([]dns.Row, error) {
 	if name == "" || zone == "" {

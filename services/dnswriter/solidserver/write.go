@@ -22,6 +22,16 @@ import (
 //
 // The row is accepted, and need not be published yet: see dns.Row.Pending.
 func (s *Scope) Create(ctx context.Context, zone string, rec dns.Record, owner dns.Owner, exclusive bool) (id string, err error) {
+	return s.create(ctx, zone, rec, s.placeOf(rec).mark(owner), exclusive)
+}
+
+// CreateByHand is Create for a person: exclusive, and without a mark. The row is
+// not ours.
+func (s *Scope) CreateByHand(ctx context.Context, zone string, rec dns.Record) (id string, err error) {
+	return s.create(ctx, zone, rec, "", true)
+}
+
+func (s *Scope) create(ctx context.Context, zone string, rec dns.Record, mark string, exclusive bool) (id string, err error) {
 	defer s.wrap(&err, zone, "create %s", rec)
 	if err := checkRecord(rec, zone); err != nil {
 		return "", err
@@ -41,7 +51,7 @@ func (s *Scope) Create(ctx context.Context, zone string, rec dns.Record, owner d
 	if err := s.client.admit(ctx, 1); err != nil {
 		return "", err
 	}
-	params := s.rowParams(zone, rec, owner)
+	params := s.rowParams(zone, rec, mark)
 	params.Set("dnszone_id", at.id)
 	params.Set("add_flag", "new_only")
 	params.Set("check_value", "yes")
@@ -108,7 +118,7 @@ func (s *Scope) Update(ctx context.Context, row dns.Row, rec dns.Record, owner d
 	if err != nil {
 		return err
 	}
-	params := s.rowParams(row.Zone, rec, owner)
+	params := s.rowParams(row.Zone, rec, s.placeOf(rec).mark(owner))
 	params.Set("rr_id", current.ID)
 	params.Set("add_flag", "edit_only")
 	_, err = s.client.write(ctx, http.MethodPut, "dns_rr_add", params)
@@ -212,17 +222,24 @@ func unmoved(rows []dns.Row, row dns.Row) error {
 	return err
 }
 
+// placeOf is what the mark of a record is bound to.
+func (s *Scope) placeOf(rec dns.Record) place {
+	return place{server: s.server, view: s.view, name: rec.Name, rtype: rec.Type}
+}
+
 // rowParams are the parameters that creating and changing a row have in common.
-func (s *Scope) rowParams(zone string, rec dns.Record, owner dns.Owner) url.Values {
-	mark := place{server: s.server, view: s.view, name: rec.Name, rtype: rec.Type}.mark(owner)
+// The mark is "" for none.
+func (s *Scope) rowParams(zone string, rec dns.Record, mark string) url.Values {
 	params := url.Values{
-		"dns_name":            {s.server},
-		"dnszone_name":        {zone},
-		"rr_name":             {rec.Name},
-		"rr_type":             {string(rec.Type)},
-		"value1":              {rec.Value},
-		"rr_ttl":              {strconv.FormatUint(uint64(rec.TTL), 10)},
-		"rr_class_parameters": {mark},
+		"dns_name":     {s.server},
+		"dnszone_name": {zone},
+		"rr_name":      {rec.Name},
+		"rr_type":      {string(rec.Type)},
+		"value1":       {rec.Value},
+		"rr_ttl":       {strconv.FormatUint(uint64(rec.TTL), 10)},
+	}
+	if mark != "" {
+		params.Set("rr_class_parameters", mark)
 	}
 	s.addView(params)
 	return params

@@ -214,13 +214,17 @@ func masters(rows []zoneRow) []zoneRow {
 	return all
 }
 
+// ErrNoZone tells that a zone is not there exactly once, as a master zone of the
+// DNS server in the view, or that the name belongs into another one below it.
+var ErrNoZone = errors.New("there is no such zone to write to")
+
 // misplaced is the error for what has no place on the appliance. The appliance
 // has answered, and so will it until a person changes something: with errors.Is
-// it is dns.ErrRefused.
+// it is dns.ErrRefused, and ErrNoZone.
 type misplaced struct{ error }
 
-// Is makes errors.Is find the sentinel.
-func (misplaced) Is(target error) bool { return target == dns.ErrRefused }
+// Is makes errors.Is find the sentinels.
+func (misplaced) Is(target error) bool { return target == dns.ErrRefused || target == ErrNoZone }
 
 // Unwrap returns the cause.
 func (m misplaced) Unwrap() error { return m.error }

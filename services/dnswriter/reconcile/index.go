@@ -15,6 +15,7 @@ import (
 type index struct {
 	last      func(events.Key) (events.Change, bool) // of the View
 	placement *dns.Placement
+	cares     func(events.Reservation) bool // the filter, see Config.Cares
 
 	claimants multimap[string] // by owner name
 	// occupants are by the hash of a slot. Who is found by a collision is told
@@ -25,6 +26,10 @@ type index struct {
 	asking    map[events.Key]struct{} // all that ask for a record, also those that are parked
 	crowds    map[string][]dns.Set    // what is wanted of names with many claimants, see setsOf
 	crowd     int                     // how many are many
+
+	// What the filter leaves out stands apart, and asks for nothing.
+	leftOut   multimap[string]        // by forward name
+	otherwise map[events.Key]struct{} // all that would ask for a record
 }
 
 // crowd is how many reservations claim a name until it is kept what they want.
@@ -50,9 +55,14 @@ func (x *index) slots(r events.Reservation) (all []uint64) {
 	return all
 }
 
-func newIndex(last func(events.Key) (events.Change, bool), placement *dns.Placement) *index {
+// newIndex makes an index of the reservations that cares is true of, nil: of all.
+// What cares says of a reservation must not change.
+func newIndex(last func(events.Key) (events.Change, bool), placement *dns.Placement, cares func(events.Reservation) bool) *index {
+	if cares == nil {
+		cares = func(events.Reservation) bool { return true }
+	}
 	return &index{
-		last: last, placement: placement,
+		last: last, placement: placement, cares: cares,
 		claimants: newMultimap[string](),
 		occupants: newMultimap[uint64](),
 		seed:      maphash.MakeSeed(),
@@ -60,6 +70,8 @@ func newIndex(last func(events.Key) (events.Change, bool), placement *dns.Placem
 		asking:    make(map[events.Key]struct{}),
 		crowds:    make(map[string][]dns.Set),
 		crowd:     crowd,
+		leftOut:   newMultimap[string](),
+		otherwise: make(map[events.Key]struct{}),
 	}
 }
 
@@ -75,7 +87,7 @@ func (x *index) place(placement *dns.Placement) {
 	clear(x.crowds)
 	for key := range x.asking {
 		r, ok := x.live(key)
-		if !ok {
+		if !ok || !x.cares(r) {
 			continue // the difference is still to come
 		}
 		claims, parked := placement.ForReservation(r)
@@ -86,11 +98,19 @@ func (x *index) place(placement *dns.Placement) {
 			x.claimants.add(name, key)
 		}
 	}
+	x.leftOut = newMultimap[string]()
+	for key := range x.otherwise {
+		if r, ok := x.live(key); ok && !x.cares(r) {
+			claims, _ := placement.ForReservation(r)
+			x.leaveOut(key, claims)
+		}
+	}
 }
 
 // apply takes in a difference. It returns the names of which something else may
 // be wanted now: those of both states, and those of other reservations of the
-// same device, which the row may replace.
+// same device, which the row may replace. What the filter leaves out names them
+// too: whether a row that is not wanted may go depends on it.
 func (x *index) apply(d events.Difference) []string {
 	var names []string
 	if d.Before != nil {
@@ -107,6 +127,11 @@ func (x *index) apply(d events.Difference) []string {
 	return names
 }
 
+// caresFor tells whether a difference has a state that the filter lets through.
+func (x *index) caresFor(d events.Difference) bool {
+	return d.Before != nil && x.cares(*d.Before) || d.After != nil && x.cares(*d.After)
+}
+
 func (x *index) add(r events.Reservation) []string {
 	key := r.Key()
 	names := x.neighbours(r)
@@ -114,6 +139,13 @@ func (x *index) add(r events.Reservation) []string {
 		x.occupants.add(s, key)
 	}
 	claims, parked := x.placement.ForReservation(r)
+	if !x.cares(r) {
+		if len(claims)+len(parked) > 0 {
+			x.otherwise[key] = struct{}{}
+		}
+		x.leaveOut(key, claims)
+		return append(names, ownerNames(claims)...)
+	}
 	if len(parked) > 0 {
 		x.parked[key] = parked
 	}
@@ -135,12 +167,39 @@ func (x *index) remove(r events.Reservation) []string {
 	delete(x.parked, key)
 	names := x.neighbours(r)
 	delete(x.asking, key)
+	delete(x.otherwise, key)
 	claims, _ := x.placement.ForReservation(r)
 	for _, name := range ownerNames(claims) {
 		x.claimants.remove(name, key)
+		x.leftOut.remove(name, key)
 		names = append(names, name)
 	}
 	return names
+}
+
+// leaveOut notes the forward names that a reservation which is left out asks for.
+func (x *index) leaveOut(key events.Key, claims []dns.Claim) {
+	for _, name := range ownerNames(claims) {
+		if !dns.IsReverse(name) {
+			x.leftOut.add(name, key)
+		}
+	}
+}
+
+// uncovered tells whether a forward name is asked for by a live reservation that
+// the filter leaves out.
+func (x *index) uncovered(name string) bool {
+	for key := range x.leftOut.rows(name) {
+		r, ok := x.live(key)
+		if !ok || x.cares(r) || x.replaced(r) {
+			continue
+		}
+		claims, _ := x.placement.ForReservation(r)
+		if slices.ContainsFunc(claims, func(c dns.Claim) bool { return c.Record.Name == name }) {
+			return true
+		}
+	}
+	return false
 }
 
 // neighbours returns the names of the other rows in the slots of r.
@@ -229,7 +288,7 @@ func (x *index) claimsBeside(name string) iter.Seq[dns.Claim] {
 	return func(yield func(dns.Claim) bool) {
 		for key := range x.claimants.rows(name) {
 			r, ok := x.live(key)
-			if !ok || x.replaced(r) {
+			if !ok || !x.cares(r) || x.replaced(r) {
 				continue
 			}
 			claims, _ := x.placement.ForReservation(r)

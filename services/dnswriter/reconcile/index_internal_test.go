@@ -40,6 +40,14 @@ func drawReservation(t *rapid.T) events.Reservation {
 	return r
 }
 
+// filters are what a Reconciler may be told to care for.
+var filters = []func(events.Reservation) bool{
+	nil,
+	func(r events.Reservation) bool { return r.Hostname != "b" },
+	func(r events.Reservation) bool { return r.Subnet4 != nil && *r.Subnet4 == 1 },
+	func(r events.Reservation) bool { return false },
+}
+
 // TestIndexIsDesired compares, after every difference, what the index says of
 // each name with what all reservations together ask for, and checks that every
 // name of which something else is wanted was named.
@@ -48,10 +56,10 @@ func TestIndexIsDesired(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		placement := &dns.Placement{Zones: parseZones(t, "lab.example.com", "2=example.com"), TTL: 600}
 		rows := make(map[events.Key]events.Change)
-		x := newIndex(func(k events.Key) (events.Change, bool) { c, ok := rows[k]; return c, ok }, placement)
+		x := newIndex(func(k events.Key) (events.Change, bool) { c, ok := rows[k]; return c, ok }, placement, rapid.SampledFrom(filters).Draw(t, "filter"))
 		x.crowd = 1
 
-		desired := func() map[string]Want {
+		desired := func() (wanted map[string]Want, uncovered map[string]bool) {
 			var live []events.Reservation
 			for _, c := range rows {
 				if !c.Deleted() {
@@ -59,9 +67,16 @@ func TestIndexIsDesired(t *testing.T) {
 				}
 			}
 			var claims []dns.Claim
+			uncovered = make(map[string]bool)
 			for _, r := range events.Current(live) {
 				found, _ := placement.ForReservation(r)
-				claims = append(claims, found...)
+				if x.cares(r) {
+					claims = append(claims, found...)
+					continue
+				}
+				for _, c := range found {
+					uncovered[c.Record.Name] = true
+				}
 			}
 			all := make(map[string]Want)
 			sets, conflicts := dns.Desired(slices.Values(claims))
@@ -71,10 +86,10 @@ func TestIndexIsDesired(t *testing.T) {
 			for _, c := range conflicts {
 				all[c.Name] = Want{Conflicts: []dns.Conflict{c}}
 			}
-			return all
+			return all, uncovered
 		}
 
-		before := desired()
+		before, uncoveredBefore := desired()
 		for range rapid.IntRange(1, 20).Draw(t, "differences") {
 			r := drawReservation(t)
 			d := events.Difference{Change: events.Change{Operation: events.Update, Reservation: r}}
@@ -89,7 +104,7 @@ func TestIndexIsDesired(t *testing.T) {
 			rows[r.Key()] = d.Change // the View takes it in first
 			dirty := x.apply(d)
 
-			after := desired()
+			after, uncovered := desired()
 			for name := range maps.Keys(after) {
 				if diff := cmp.Diff(after[name], x.want(name), cmpopts.EquateEmpty()); diff != "" {
 					t.Fatalf("%s after %+v (-all +index):\n%s", name, d, diff)
@@ -102,11 +117,17 @@ func TestIndexIsDesired(t *testing.T) {
 				if !cmp.Equal(before[name], after[name]) && !slices.Contains(dirty, name) {
 					t.Fatalf("%+v changes what is wanted of %s, but only %v are named", d, name, dirty)
 				}
+				if x.uncovered(name) != uncovered[name] {
+					t.Fatalf("%s is asked for by what is left out: %v, the index says %v", name, uncovered[name], !uncovered[name])
+				}
+				if uncovered[name] != uncoveredBefore[name] && !slices.Contains(dirty, name) {
+					t.Fatalf("%+v changes whether %s may go, but only %v are named", d, name, dirty)
+				}
 				if _, wanted := after[name]; !wanted && len(x.want(name).Sets)+len(x.want(name).Conflicts) > 0 {
 					t.Fatalf("%s is wanted by nobody, the index says %+v", name, x.want(name))
 				}
 			}
-			before = after
+			before, uncoveredBefore = after, uncovered
 			checkIndex(t, x, rows)
 		}
 	})
@@ -124,7 +145,7 @@ func TestPlacingAnewBetweenDifferences(t *testing.T) {
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		rows := make(map[events.Key]events.Change)
-		x := newIndex(func(k events.Key) (events.Change, bool) { c, ok := rows[k]; return c, ok }, placements[0])
+		x := newIndex(func(k events.Key) (events.Change, bool) { c, ok := rows[k]; return c, ok }, placements[0], rapid.SampledFrom(filters).Draw(t, "filter"))
 		x.crowd = 1
 		var due []events.Difference
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
@@ -162,6 +183,12 @@ func TestPlacingAnewBetweenDifferences(t *testing.T) {
 			}
 			claims, _ := x.placement.ForReservation(c.Reservation)
 			for _, name := range ownerNames(claims) {
+				if !x.cares(c.Reservation) {
+					if !dns.IsReverse(name) && !slices.Contains(slices.Collect(x.leftOut.rows(name)), c.Reservation.Key()) {
+						t.Fatalf("the index does not know that %v is left out and asks for %s", c.Reservation.Key(), name)
+					}
+					continue
+				}
 				if !slices.Contains(slices.Collect(x.claimants.rows(name)), c.Reservation.Key()) {
 					t.Fatalf("the index does not know that %v claims %s", c.Reservation.Key(), name)
 				}
@@ -175,12 +202,19 @@ func TestPlacingAnewBetweenDifferences(t *testing.T) {
 
 // checkIndex compares what the index keeps with the rows.
 func checkIndex(t *rapid.T, x *index, rows map[events.Key]events.Change) {
-	asking, parked, wanted := 0, 0, 0
+	asking, parked, wanted, otherwise, leftOut := 0, 0, 0, 0, 0
 	for _, c := range rows {
 		if c.Deleted() {
 			continue
 		}
 		claims, failed := x.placement.ForReservation(c.Reservation)
+		if !x.cares(c.Reservation) {
+			if len(claims)+len(failed) > 0 {
+				otherwise++
+			}
+			leftOut += len(slices.DeleteFunc(ownerNames(claims), dns.IsReverse))
+			continue
+		}
 		if len(failed) > 0 {
 			parked++
 		}
@@ -191,6 +225,13 @@ func checkIndex(t *rapid.T, x *index, rows map[events.Key]events.Change) {
 	}
 	if len(x.asking) != asking || len(x.parked) != parked {
 		t.Fatalf("%d ask and %d are parked, the index counts %d and %d", asking, parked, len(x.asking), len(x.parked))
+	}
+	keptOut := 0
+	for name := range x.leftOut.first {
+		keptOut += len(slices.Collect(x.leftOut.rows(name)))
+	}
+	if len(x.otherwise) != otherwise || keptOut != leftOut {
+		t.Fatalf("%d with %d names are left out, the index counts %d and %d", otherwise, leftOut, len(x.otherwise), keptOut)
 	}
 	kept := 0
 	for name := range x.claimants.first {
@@ -203,7 +244,7 @@ func checkIndex(t *rapid.T, x *index, rows map[events.Key]events.Change) {
 
 func TestIndexParksPrivateAddresses(t *testing.T) {
 	t.Parallel()
-	x := newIndex(nil, &dns.Placement{Zones: parseZones(t, "lab.example.com"), TTL: 600, PublicOnly: true})
+	x := newIndex(nil, &dns.Placement{Zones: parseZones(t, "lab.example.com"), TTL: 600, PublicOnly: true}, nil)
 	for _, test := range []struct {
 		ip     string
 		parked bool

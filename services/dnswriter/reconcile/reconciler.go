@@ -38,6 +38,12 @@ type Config struct {
 	Policy Policy
 	// TTL of the records, in seconds. Default: 600.
 	TTL uint32
+	// Cares is the filter: a reservation of which it is not true asks for no
+	// record. Its answer for a reservation must never change while the process
+	// runs; nil: it is true of all. A row of ours whose name such a reservation
+	// would have asked for does not go without a person's approval: the filter may
+	// be narrower than it was.
+	Cares func(events.Reservation) bool
 	// Sources have to be complete before anything is removed, in addition to
 	// those that the mark of the row names.
 	Sources []string
@@ -129,7 +135,7 @@ func New(cfg Config) *Reconciler {
 		log:       cfg.Log.With("scope", cfg.Scope),
 		queue:     newQueue(),
 		caughtUp:  make(chan struct{}),
-		index:     newIndex(cfg.View.Last, &dns.Placement{Zones: cfg.Zones, TTL: cfg.TTL, PTR: cfg.PTR, PublicOnly: cfg.PublicOnly}),
+		index:     newIndex(cfg.View.Last, &dns.Placement{Zones: cfg.Zones, TTL: cfg.TTL, PTR: cfg.PTR, PublicOnly: cfg.PublicOnly}, cfg.Cares),
 		cache:     newCache(),
 		read:      make(map[area]bool),
 		suspect:   make(map[string]bool),
@@ -161,7 +167,7 @@ func (r *Reconciler) changed(d events.Difference) {
 	names := r.index.apply(d)
 	is := r.index.parked[key]
 	r.reportParked(was, is)
-	r.metrics.event(d.Change.Operation, len(names) > 0, len(is) > 0)
+	r.metrics.event(d.Change.Operation, len(names) > 0 && r.index.caresFor(d), len(is) > 0)
 	for _, name := range names {
 		r.restartHold(name)
 	}

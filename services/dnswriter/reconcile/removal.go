@@ -96,6 +96,8 @@ func (h *hold) covers(rows map[rowKey]bool, sources []string) bool {
 // just planned the name.
 func (r *Reconciler) mayTake(s Step) bool {
 	switch {
+	case s.Op == Remove && r.index.uncovered(s.counted()):
+		return false // nobody could approve it
 	case s.Op == Remove:
 		return r.proven(s)
 	case s.replaces():
@@ -103,6 +105,15 @@ func (r *Reconciler) mayTake(s Step) bool {
 	default:
 		return true
 	}
+}
+
+// counted returns the forward name that a step which takes something away counts
+// under: of a PTR row the one that it leads to, so that it goes with its address.
+func (s Step) counted() string {
+	if s.Row.Type == dns.PTR {
+		return s.Row.Value
+	}
+	return s.Row.Name
 }
 
 // replaces tells whether the step takes away a value that DNS has.

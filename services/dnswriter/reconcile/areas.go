@@ -217,6 +217,8 @@ func (r *Reconciler) rowsOf(ctx context.Context, a area, served *dns.Served) (ro
 		rows, err = r.cfg.Provider.Records(ctx, string(a))
 	case slices.ContainsFunc(zoneNames(served), dns.IsReverse):
 		rows, err = r.cfg.Provider.Reverse(ctx)
+	default:
+		return nil, nil // nobody was asked
 	}
 	if err == nil {
 		r.note(ctx, nil, false)

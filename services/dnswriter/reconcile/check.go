@@ -11,11 +11,23 @@ import (
 	"github.com/keastream/keastream/services/dnswriter/dns"
 )
 
-// checks checks everything at the start and every Config.Sweep, until ctx ends.
-// What could not be read is tried again sooner, alone.
+// checks checks everything at the start, again for what was sent just before it,
+// and every Config.Sweep, until ctx ends. What could not be read is tried again
+// sooner, alone.
 func (r *Reconciler) checks(ctx context.Context) {
+	start := time.Now()
+	again := []time.Time{start.Add(lateness)}
+	if r.cfg.Lease != nil {
+		again = []time.Time{start.Add(takeover), start.Add(lateness)}
+	}
+	sweep := start
 	for ctx.Err() == nil {
-		due := time.Now().Add(r.cfg.Sweep)
+		now := time.Now()
+		if !now.Before(sweep) {
+			sweep = now.Add(r.cfg.Sweep)
+		}
+		again = slices.DeleteFunc(again, func(at time.Time) bool { return !now.Before(at) })
+		due := soonest(sweep, again)
 		areas := r.areas()
 		r.announce(ctx)
 		for attempt := 1; ; attempt++ {
@@ -29,6 +41,16 @@ func (r *Reconciler) checks(ctx context.Context) {
 		}
 		sleep(ctx, time.Until(due))
 	}
+}
+
+// soonest returns the earliest of some times.
+func soonest(first time.Time, others []time.Time) time.Time {
+	for _, t := range others {
+		if t.Before(first) {
+			first = t
+		}
+	}
+	return first
 }
 
 // readPause is the time before what could not be read is tried again.

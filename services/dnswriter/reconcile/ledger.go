@@ -67,6 +67,29 @@ func newLedger(metrics scoped) ledger {
 	}
 }
 
+// clear forgets all but the totals.
+func (l *ledger) clear() {
+	for name := range l.tallies {
+		l.tally(name, nil)
+	}
+	for _, disputes := range l.conflicts {
+		for _, d := range disputes {
+			if d.raised {
+				l.metrics.conflict(d.Kind, -1)
+			}
+		}
+	}
+	for _, steps := range l.skipped {
+		for _, s := range steps {
+			l.metrics.skipped(s.Op, -1)
+		}
+	}
+	l.metrics.parked(reasonFailing, float64(-len(l.failing)))
+	total := l.total
+	*l = newLedger(l.metrics)
+	l.total = total
+}
+
 // enter takes note of the plan of one name.
 func (r *Reconciler) enter(ctx context.Context, name string, changes Changes) {
 	r.tally(name, changes.Tallies)

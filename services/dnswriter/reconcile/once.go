@@ -36,6 +36,10 @@ const (
 // RunOnce does one check and ends. It waits a while for the View to be filled,
 // for the server, and for the proof of removals. The error says what could not
 // be done; removals without proof and conflicts are no error.
+//
+// It needs no Lease and takes none: an instance that runs keeps its own for good,
+// so one from cron would never get to work. Both write what the same reservations
+// ask for, so side by side they only do some of it twice.
 func (r *Reconciler) RunOnce(ctx context.Context) (Result, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -45,20 +49,31 @@ func (r *Reconciler) RunOnce(ctx context.Context) (Result, error) {
 	watcher.Go(func() { r.giveUp(ctx, cancel) })
 
 	var result Result
-	err := r.work(ctx, func(ctx context.Context) error {
-		if err := r.awaitView(ctx); err != nil {
+	var err error
+	r.mu.Lock()
+	r.single = true
+	r.mu.Unlock()
+	r.timed(ctx, func() {
+		err = r.work(ctx, func(ctx context.Context) (err error) {
+			result, err = r.once(ctx)
 			return err
-		}
-		r.announce(ctx)
-		if err := r.checkOnce(ctx); err != nil {
-			result = r.result(ctx) // what was done is done
-			return err
-		}
-		r.awaitProof(ctx)
-		result = r.result(ctx)
-		return r.unfinished(ctx)
+		})
 	})
 	return result, err
+}
+
+// once does what RunOnce does while the workers run.
+func (r *Reconciler) once(ctx context.Context) (Result, error) {
+	if err := r.awaitView(ctx); err != nil {
+		return Result{}, err
+	}
+	r.begin()
+	r.announce(ctx)
+	if err := r.checkOnce(ctx); err != nil {
+		return r.result(ctx), err // what was done is done
+	}
+	r.awaitProof(ctx)
+	return r.result(ctx), r.unfinished(ctx)
 }
 
 // giveUp ends the work when the server has been away for too long.

@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/keastream/keastream/pkg/events"
 	"github.com/keastream/keastream/services/dnswriter/dns"
-	"github.com/sourcegraph/conc"
 )
 
 // Config says what a Reconciler works on. Provider, View and Zones must be set.
@@ -44,6 +42,9 @@ type Config struct {
 	// would have asked for does not go without a person's approval: the filter may
 	// be narrower than it was.
 	Cares func(events.Reservation) bool
+	// Lease lets one of several instances work at a time; nil: this one always
+	// works. See Lease.
+	Lease Lease
 	// Sources have to be complete before anything is removed, in addition to
 	// those that the mark of the row names.
 	Sources []string
@@ -102,7 +103,11 @@ type Reconciler struct {
 
 	mu    sync.Mutex // guards what follows; no call to the Provider is made under it
 	index *index
-	cache *cache
+	// leading: names are worked on here. While another instance does that, or the
+	// View is not filled, the queue stays empty.
+	leading bool
+	single  bool // RunOnce works, which takes no lease
+	cache   *cache
 	// read are the areas that were read since the start: the cache holds all of
 	// them. Names of others are not touched.
 	read map[area]bool
@@ -131,26 +136,31 @@ type Reconciler struct {
 func New(cfg Config) *Reconciler {
 	cfg = cfg.withDefaults()
 	r := &Reconciler{
-		cfg:       cfg,
-		log:       cfg.Log.With("scope", cfg.Scope),
-		queue:     newQueue(),
-		caughtUp:  make(chan struct{}),
-		index:     newIndex(cfg.View.Last, &dns.Placement{Zones: cfg.Zones, TTL: cfg.TTL, PTR: cfg.PTR, PublicOnly: cfg.PublicOnly}, cfg.Cares),
-		cache:     newCache(),
-		read:      make(map[area]bool),
-		suspect:   make(map[string]bool),
-		fresh:     newRows(),
-		withdrawn: make(map[string][]dns.Row),
-		late:      make(map[string]time.Time),
-		holds:     make(map[string]*hold),
-		waiting:   make(map[string]bool),
-		following: make(map[string]bool),
-		beats:     make(map[string]beat),
+		cfg:      cfg,
+		log:      cfg.Log.With("scope", cfg.Scope),
+		queue:    newQueue(),
+		caughtUp: make(chan struct{}),
+		index:    newIndex(cfg.View.Last, &dns.Placement{Zones: cfg.Zones, TTL: cfg.TTL, PTR: cfg.PTR, PublicOnly: cfg.PublicOnly}, cfg.Cares),
+		beats:    make(map[string]beat),
 	}
+	r.blank()
 	r.metrics = cfg.Metrics.scope(cfg.Scope)
 	r.ledger = newLedger(r.metrics)
 	cfg.Metrics.queued(cfg.Scope, r.queue.len)
 	return r
+}
+
+// blank makes everything that is known of DNS unknown. The caller holds r.mu.
+func (r *Reconciler) blank() {
+	r.cache = newCache()
+	r.read = make(map[area]bool)
+	r.suspect = make(map[string]bool)
+	r.fresh = newRows()
+	r.withdrawn = make(map[string][]dns.Row)
+	r.late = make(map[string]time.Time)
+	r.holds = make(map[string]*hold)
+	r.waiting = make(map[string]bool)
+	r.following = make(map[string]bool)
 }
 
 // Handlers are what events.Watch has to call. They only take notes. The caller
@@ -171,8 +181,9 @@ func (r *Reconciler) changed(d events.Difference) {
 	for _, name := range names {
 		r.restartHold(name)
 	}
+	leading := r.leading
 	r.mu.Unlock()
-	if !r.isCaughtUp() {
+	if !leading {
 		return // the first check looks at every name
 	}
 	now := time.Now()
@@ -203,22 +214,6 @@ func (r *Reconciler) isCaughtUp() bool {
 	}
 }
 
-// Run works until ctx ends; it then returns nil, and it returns for no other
-// reason. It waits for the View to be filled and for the server to answer. Calls
-// that are under way when ctx ends are given a few seconds to end.
-func (r *Reconciler) Run(ctx context.Context) error {
-	return r.work(ctx, func(ctx context.Context) error {
-		r.cfg.Phase("waiting for the stream")
-		select {
-		case <-r.caughtUp:
-		case <-ctx.Done():
-			return nil
-		}
-		r.checks(ctx)
-		return nil
-	})
-}
-
 // Readiness, for /readyz: each returns nil or the reason why not. They look at
 // memory only.
 
@@ -230,11 +225,14 @@ func (r *Reconciler) CaughtUp() error {
 	return nil
 }
 
-// InStep says whether the last check succeeded and the server answers.
+// InStep says whether the last check succeeded and the server answers. While
+// another instance does the work, there is nothing to say against this one.
 func (r *Reconciler) InStep() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
+	case r.standsBy():
+		return nil
 	case r.away != nil:
 		return fmt.Errorf("the DNS server does not answer: %w", r.away)
 	case len(r.unread) > 0:
@@ -254,68 +252,6 @@ func (r *Reconciler) KeepsMarks() error {
 		return errMarksLost
 	}
 	return nil
-}
-
-const (
-	// stopping is how long calls may go on after the end was asked for; it
-	// stays below the 10 s after which the process gives up on its tasks.
-	stopping = 6 * time.Second
-	// hanging is how long a worker may have a name until it counts as hanging.
-	// Every call is bounded by the Provider and there are few per name.
-	hanging = 10 * time.Minute
-	tick    = time.Second
-)
-
-// work runs the workers and the clock around main, and returns what main does.
-func (r *Reconciler) work(ctx context.Context, main func(context.Context) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	calls, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	defer context.AfterFunc(ctx, func() {
-		select {
-		case <-time.After(stopping):
-			stop()
-		case <-calls.Done():
-		}
-	})()
-
-	var tasks conc.WaitGroup
-	for range r.cfg.Workers {
-		tasks.Go(func() {
-			for {
-				t, ok := r.queue.take(ctx)
-				if !ok {
-					return
-				}
-				r.process(calls, ctx, t)
-			}
-		})
-	}
-	tasks.Go(func() { r.clock(ctx) })
-	err := main(ctx)
-	cancel()
-	tasks.Wait()
-	return err
-}
-
-// clock does what is due by time alone.
-func (r *Reconciler) clock(ctx context.Context) {
-	ticker := time.NewTicker(tick)
-	defer ticker.Stop()
-	for {
-		if !r.queue.stuck(hanging) {
-			r.cfg.Alive()
-		}
-		r.mu.Lock()
-		r.raise(ctx, time.Now())
-		r.mu.Unlock()
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 // zonesOf returns the zones that a name is to be looked up in: its own, and

@@ -23,7 +23,10 @@ const withdraw Op = "withdraw"
 const rounds = 5
 
 // lateness is how long after an unclear outcome the name is looked at again:
-// longer than any server or proxy keeps a request before it carries it out.
+// longer than any server or proxy keeps a request before it carries it out. As
+// long after the start all is checked once more: who worked before this process,
+// it itself before a crash or another instance, may have sent a change just
+// before the end.
 const lateness = time.Minute
 
 var errUnsettled = errors.New("what DNS has changes while it is worked on")
@@ -40,6 +43,8 @@ func (r *Reconciler) process(ctx, stop context.Context, t task) {
 	switch {
 	case settled:
 		r.settled(ctx, t)
+	case errors.Is(failure, errUnheld):
+		r.queue.postpone(t)
 	case failure != nil:
 		r.failed(ctx, t, failure)
 	default:
@@ -150,6 +155,9 @@ func (r *Reconciler) take(ctx context.Context, t *task, steps []Step) error {
 	for _, s := range steps {
 		if s.Op == Remove && !r.stillProven(s) {
 			return nil // something was heard since it was planned
+		}
+		if !r.maySend() {
+			return errUnheld
 		}
 		err := r.apply(ctx, t, s)
 		r.note(ctx, err, true)

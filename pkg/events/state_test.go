@@ -55,3 +55,14 @@ func TestKeepCountsRowsOnce(t *testing.T) {
 		t.Errorf("%d live reservations and %d rows, want 2", got, len(next.rows))
 	}
 }
+
+func TestFind(t *testing.T) {
+	t.Parallel()
+	v := NewView()
+	v.state = stateWith(3, 1, 2)
+	v.state.apply(&Change{Operation: Delete, Reservation: Reservation{Source: "us3", HostID: 2}})
+	found := v.Find(func(c Change) bool { return c.Reservation.HostID != 3 })
+	if len(found) != 2 || found[0].Reservation.HostID != 1 || found[1].Reservation.HostID != 2 || !found[1].Deleted() {
+		t.Errorf("found %+v", found)
+	}
+}

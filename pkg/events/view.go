@@ -87,6 +87,22 @@ func (v *View) Last(k Key) (c Change, ok bool) {
 	return *row, true
 }
 
+// Find returns the newest changes of the rows that match says yes to, deletions
+// included, ordered by Key. match must be quick and must not use the View, which
+// waits for it.
+func (v *View) Find(match func(Change) bool) []Change {
+	v.mu.RLock()
+	var found []Change
+	for _, row := range v.state.rows {
+		if match(*row) {
+			found = append(found, *row)
+		}
+	}
+	v.mu.RUnlock()
+	slices.SortFunc(found, func(a, b Change) int { return a.Reservation.Key().Compare(b.Reservation.Key()) })
+	return found
+}
+
 // Source returns the state of a source. ok is false if the stream holds
 // nothing of it.
 func (v *View) Source(name string) (s SourceState, ok bool) {

@@ -254,6 +254,7 @@ func (r *Reconciler) report(ctx context.Context, took time.Duration, whole bool)
 	withheld, incomplete := r.withheld()
 	conflicts, parked := len(r.conflicts), len(r.index.parked)
 	r.checked = r.checked || whole
+	r.history.checks = LastCheck{time.Now(), took.Seconds(), whole, made.created, made.updated, made.removed}
 	r.mu.Unlock()
 	r.log.InfoContext(ctx, fmt.Sprintf("DNS consistency check complete: %d records created", made.created),
 		"updated", made.updated, "removed", made.removed,

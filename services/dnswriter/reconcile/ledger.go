@@ -21,6 +21,7 @@ type ledger struct {
 	failing   map[string]bool       // names that are tried again
 	skipped   map[string][]Step     // by name, what the policy does not allow
 
+	history history
 	made    counts // by the running check
 	total   counts // since the start
 	checked bool   // a check of all zones has succeeded
@@ -229,6 +230,7 @@ func (r *Reconciler) mended(ctx context.Context, name string) {
 		return
 	}
 	delete(r.failing, name)
+	delete(r.history.failures, name)
 	r.metrics.parked(reasonFailing, -1)
 	r.log.InfoContext(ctx, "dns change succeeded after failures", "name", name)
 }

@@ -36,8 +36,26 @@ func (r *Reconciler) Progress() (p Progress, ok bool) {
 // of none.
 type running struct {
 	mu          sync.Mutex
+	phase       string
 	began       time.Time
 	names, seen int
+}
+
+// tell returns what notes what is going on, and tells it on.
+func (c *running) tell(on func(string)) func(string) {
+	return func(phase string) {
+		c.mu.Lock()
+		c.phase = phase
+		c.mu.Unlock()
+		on(phase)
+	}
+}
+
+// told returns what is going on.
+func (c *running) told() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.phase
 }
 
 // begin notes that a check begins.

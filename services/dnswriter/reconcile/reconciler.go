@@ -98,8 +98,9 @@ type Reconciler struct {
 	log      *slog.Logger
 	metrics  scoped
 	queue    *queue
-	caughtUp chan struct{} // closed when the View was filled
-	running  running       // what a check tells of itself
+	caughtUp chan struct{}                                  // closed when the View was filled
+	running  running                                        // what a check tells of itself
+	find     func(func(events.Change) bool) []events.Change // in the View, for questions
 
 	mu    sync.Mutex // guards what follows; no call to the Provider is made under it
 	index *index
@@ -140,10 +141,12 @@ func New(cfg Config) *Reconciler {
 		log:      cfg.Log.With("scope", cfg.Scope),
 		queue:    newQueue(),
 		caughtUp: make(chan struct{}),
+		find:     cfg.View.Find,
 		index:    newIndex(cfg.View.Last, &dns.Placement{Zones: cfg.Zones, TTL: cfg.TTL, PTR: cfg.PTR, PublicOnly: cfg.PublicOnly}, cfg.Cares),
 		beats:    make(map[string]beat),
 	}
 	r.blank()
+	r.cfg.Phase = r.running.tell(cfg.Phase)
 	r.metrics = cfg.Metrics.scope(cfg.Scope)
 	r.ledger = newLedger(r.metrics)
 	cfg.Metrics.queued(cfg.Scope, r.queue.len)

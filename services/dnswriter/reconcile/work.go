@@ -214,6 +214,7 @@ func (r *Reconciler) apply(ctx context.Context, t *task, s Step) error {
 	}
 	r.mu.Lock()
 	r.total.add(s.Op)
+	r.history.changed(t.name, s, time.Now())
 	if t.check {
 		r.made.add(s.Op)
 	}
@@ -311,6 +312,7 @@ func (r *Reconciler) failed(ctx context.Context, t task, err error) {
 	t.moved = t.moved && unclear
 	unserved := !unclear && !errors.Is(err, dns.ErrRefused) && !errors.Is(err, errUnsettled)
 	wait := r.queue.retry(t, unserved)
+	r.history.failed(t.name, err, time.Now(), wait)
 	level := slog.LevelWarn
 	if !r.fails(t.name) || (unserved || unclear) && r.away != nil {
 		level = slog.LevelDebug // it was said before, or is said of the server

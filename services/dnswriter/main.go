@@ -14,8 +14,9 @@ import (
 type cli struct {
 	Daemon daemon.Settings `embed:""`
 
-	Run runVerb `cmd:"" default:"withargs" help:"Create, update and remove DNS records until told to stop (the default)."`
-	Add addVerb `cmd:"" help:"Create one record by hand, which keastream does not own."`
+	Run  runVerb  `cmd:"" default:"withargs" help:"Create, update and remove DNS records until told to stop (the default)."`
+	Plan planVerb `cmd:"" help:"Print what run would do now, what is withheld and why, and change nothing. Exit code 3 if anything is to be done, 0 if DNS is in step."`
+	Add  addVerb  `cmd:"" help:"Create one record by hand, which keastream does not own."`
 }
 
 func main() {

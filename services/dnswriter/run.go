@@ -12,22 +12,16 @@ import (
 	"github.com/sourcegraph/conc"
 
 	"github.com/keastream/keastream/internal/daemon"
-	"github.com/keastream/keastream/internal/natsconn"
 	"github.com/keastream/keastream/pkg/events"
-	"github.com/keastream/keastream/services/dnswriter/dns"
 	"github.com/keastream/keastream/services/dnswriter/reconcile"
 	"github.com/keastream/keastream/services/dnswriter/solidserver"
 )
 
 // runVerb is the service itself.
 type runVerb struct {
-	NATS      natsconn.Settings `embed:""`
-	Appliance appliance         `embed:""`
-	Target    target            `embed:""`
-	Placing   placing           `embed:""`
-	Filter    filter            `embed:""`
-	Caution   caution           `embed:""`
-	Resolvers resolvers         `embed:""`
+	Sight     sight     `embed:""`
+	Caution   caution   `embed:""`
+	Resolvers resolvers `embed:""`
 
 	Sweep   time.Duration `name:"sweep" default:"15m" help:"Time between consistency checks (default: ${default})."`
 	Workers int           `name:"workers" default:"8" help:"How many names of a scope are worked on at a time, 1 to 64 (default: ${default})."`
@@ -38,8 +32,7 @@ type runVerb struct {
 // Validate reports every setting that cannot work. It looks at files, but opens
 // no connection.
 func (v runVerb) Validate() error {
-	errs := slices.Concat(v.Appliance.check(), v.Target.check(), v.Placing.check(v.Target.Scopes),
-		v.Filter.check(), v.Caution.check(), v.Resolvers.check(v.Target.Scopes))
+	errs := slices.Concat(v.Sight.check(), v.Caution.check(), v.Resolvers.check(v.Sight.Target.Scopes))
 	wrong := func(when bool, format string, args ...any) {
 		if when {
 			errs = append(errs, fmt.Errorf(format, args...))
@@ -56,7 +49,7 @@ var leaseName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
 // solidserver returns the settings of the client. Each worker has one call under
 // way at a time, and so has the check of each scope while it reads a zone.
 func (v runVerb) solidserver() solidserver.Config {
-	return v.Appliance.config((v.Workers + 1) * len(v.Target.Scopes))
+	return v.Sight.Appliance.config((v.Workers + 1) * len(v.Sight.Target.Scopes))
 }
 
 // Run runs the service until ctx ends, or does one check.
@@ -68,7 +61,7 @@ func (v *runVerb) Run(ctx context.Context, d *daemon.Daemon) error {
 		return err
 	}
 	defer client.Close()
-	conn, err := v.NATS.Connect(ctx, name, d.Log)
+	conn, err := v.Sight.NATS.Connect(ctx, name, d.Log)
 	if err != nil {
 		return err
 	}
@@ -127,27 +120,18 @@ type scopes []scope
 
 // scopes makes the reconcilers of all scopes.
 func (v *runVerb) scopes(d *daemon.Daemon, client *solidserver.Client, view *events.View) (scopes, error) {
-	zones, zonesErr := dns.ParseZones(v.Placing.Zones)
-	servers, serversErr := v.Target.Names.servers()
-	views, viewsErr := v.Target.Names.views()
-	policy, policyErr := v.Caution.policy()
-	ptr, ptrErr := v.Placing.ptr()
-	if err := errors.Join(zonesErr, serversErr, viewsErr, policyErr, ptrErr); err != nil {
+	configs, err := v.Sight.configs(d, client, view, v.Caution)
+	if err != nil {
 		return nil, err
 	}
 	metrics := reconcile.NewMetrics(d.Metrics)
 	phases := newPhases(d.Status)
 	var all scopes
-	for _, name := range v.Target.Scopes {
-		all = append(all, scope{name: name, Reconciler: reconcile.New(reconcile.Config{
-			Provider: client.Scope(name, servers[name], views[name]),
-			View:     view, Zones: zones, Sources: v.Caution.Sources,
-			Scope: name, PublicOnly: v.Placing.publicOnly(name), PTR: ptr, Policy: policy, TTL: v.Placing.TTL,
-			HoldDown: v.Caution.HoldDown, Sweep: v.Sweep, Workers: v.Workers,
-			Metrics: metrics, Log: d.Log,
-			Alive: d.Progress("reconcile "+name, time.Minute).Beat,
-			Phase: phases.of(name, len(v.Target.Scopes)),
-		})})
+	for _, c := range configs {
+		c.Sweep, c.Workers, c.Metrics = v.Sweep, v.Workers, metrics
+		c.Alive = d.Progress("reconcile "+c.Scope, time.Minute).Beat
+		c.Phase = phases.of(c.Scope, len(configs))
+		all = append(all, scope{name: c.Scope, Reconciler: reconcile.New(c)})
 	}
 	return all, nil
 }
@@ -190,8 +174,9 @@ func (all scopes) once(ctx context.Context, d *daemon.Daemon) error {
 	verdicts := make([]error, len(all))
 	for i, s := range all {
 		result := results[i]
-		fmt.Fprintf(d.Out, "scope %s: %d records created, %d updated, %d removed, %d removals withheld\n",
-			s.name, result.Created, result.Updated, result.Removed, len(result.Withheld))
+		status := s.Status()
+		fmt.Fprintf(d.Out, "scope %s: %d records created, %d updated, %d removed, %d removals withheld, %d conflicts, %d parked\n",
+			s.name, result.Created, result.Updated, result.Removed, len(result.Withheld), status.Conflicts, status.ParkedInAll())
 		for _, record := range result.Withheld {
 			fmt.Fprintf(d.Out, "scope %s: withheld: %s\n", s.name, record)
 		}

@@ -112,7 +112,7 @@ func TestScopesThatCannotBe(t *testing.T) {
 	t.Parallel()
 	same := []string{"external=one", "internal=one"}
 	internal, both := []string{"internal"}, []string{"internal", "external"}
-	for want, v := range map[string]runVerb{
+	for want, v := range map[string]sight{
 		"the scopes would write the same records":                           {Target: target{both, serverNames{Servers: same}}},
 		"--dns-scope: there is none":                                        {},
 		"--allow-private=external: is given twice":                          {Target: target{Scopes: both}, Placing: placing{AllowPrivate: []string{"external", "external"}}},
@@ -146,10 +146,11 @@ func TestExternalScopeShowsNoPrivateAddress(t *testing.T) {
 func TestOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.src.Put(host(1, "a", "192.0.2.1"), host(2, "b", "192.0.2.2"))
+	w.add("taken", "192.0.2.99")
+	w.src.Put(host(1, "a", "192.0.2.1"), host(2, "b", "192.0.2.2"), host(3, "taken", "192.0.2.3"), host(4, "no_name", "192.0.2.4"))
 	w.src.Beat(time.Second)
 	s := w.start("--once")
-	if code := s.wait(); code != daemon.ExitOK || s.log.count("2 records created, 0 updated, 0 removed, 0 removals withheld") != 1 {
+	if code := s.wait(); code != daemon.ExitOK || s.log.count("2 records created, 0 updated, 0 removed, 0 removals withheld, 1 conflicts, 1 parked\n") != 1 {
 		t.Errorf("the exit code is %d", code)
 	}
 	w.src.Delete(1)

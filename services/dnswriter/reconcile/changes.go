@@ -107,61 +107,72 @@ func (c Changes) String() string {
 //     orphan and foreign.
 //
 // Lists are sorted as those of Changes, and never null.
-func (c Changes) MarshalJSON() ([]byte, error) {
-	type step struct {
-		Op       Op             `json:"op"`
-		Zone     string         `json:"zone"`
-		Name     string         `json:"name"`
-		Type     dns.Type       `json:"type"`
-		Value    string         `json:"value"`
-		TTL      uint32         `json:"ttl"`
-		Was      map[string]any `json:"was,omitempty"`
-		Hosts    []string       `json:"hosts"`
-		Requires map[string]any `json:"requires,omitempty"`
+func (c Changes) MarshalJSON() ([]byte, error) { return json.Marshal(c.document()) }
+
+// document is the wire form of a plan.
+type document struct {
+	Steps     []stepDocument              `json:"steps"`
+	Skipped   []stepDocument              `json:"skipped"`
+	Conflicts []conflictDocument          `json:"conflicts"`
+	Records   map[dns.Type]map[string]int `json:"records"`
+}
+
+type stepDocument struct {
+	Op       Op             `json:"op"`
+	Zone     string         `json:"zone"`
+	Name     string         `json:"name"`
+	Type     dns.Type       `json:"type"`
+	Value    string         `json:"value"`
+	TTL      uint32         `json:"ttl"`
+	Was      map[string]any `json:"was,omitempty"`
+	Hosts    []string       `json:"hosts"`
+	Requires map[string]any `json:"requires,omitempty"`
+	Withheld []string       `json:"withheld,omitempty"` // of an Examination
+}
+
+type conflictDocument struct {
+	Kind    Kind     `json:"kind"`
+	Name    string   `json:"name"`
+	Type    dns.Type `json:"type"`
+	Wanted  []string `json:"wanted"`
+	Present []string `json:"present"`
+}
+
+func (c Changes) document() document {
+	doc := document{
+		Steps: stepDocuments(c.Steps), Skipped: stepDocuments(c.Skipped),
+		Conflicts: []conflictDocument{}, Records: make(map[dns.Type]map[string]int),
 	}
-	list := func(steps []Step) []step {
-		all := make([]step, 0, len(steps))
-		for _, s := range steps {
-			entry := step{Hosts: []string{}, Op: s.Op, Zone: s.Zone, Name: s.Record.Name, Type: s.Record.Type, Value: s.Record.Value, TTL: s.Record.TTL}
-			owner := s.Owner
-			switch s.Op {
-			case Update:
-				entry.Was = map[string]any{"value": s.Row.Value, "ttl": s.Row.TTL}
-			case Remove:
-				owner = *s.Row.Owner
-			}
-			for _, key := range owner.Hosts {
-				entry.Hosts = append(entry.Hosts, host(key))
-			}
-			if r := s.Requires; r != (dns.Record{}) {
-				entry.Requires = map[string]any{"name": r.Name, "type": r.Type, "value": r.Value}
-			}
-			all = append(all, entry)
-		}
-		return all
-	}
-	type conflict struct {
-		Kind    Kind     `json:"kind"`
-		Name    string   `json:"name"`
-		Type    dns.Type `json:"type"`
-		Wanted  []string `json:"wanted"`
-		Present []string `json:"present"`
-	}
-	conflicts := make([]conflict, 0, len(c.Conflicts))
 	for _, k := range c.Conflicts {
-		conflicts = append(conflicts, conflict{k.Kind, k.Name, k.Type, append([]string{}, k.Wanted...), append([]string{}, k.Present...)})
+		doc.Conflicts = append(doc.Conflicts, conflictDocument{k.Kind, k.Name, k.Type, append([]string{}, k.Wanted...), append([]string{}, k.Present...)})
 	}
-	records := make(map[dns.Type]map[string]int)
 	for rtype, tally := range c.Tallies {
-		records[rtype] = make(map[string]int)
+		doc.Records[rtype] = make(map[string]int)
 		for state := range states {
-			records[rtype][state.String()] = tally[state]
+			doc.Records[rtype][state.String()] = tally[state]
 		}
 	}
-	return json.Marshal(struct {
-		Steps     []step                      `json:"steps"`
-		Skipped   []step                      `json:"skipped"`
-		Conflicts []conflict                  `json:"conflicts"`
-		Records   map[dns.Type]map[string]int `json:"records"`
-	}{list(c.Steps), list(c.Skipped), conflicts, records})
+	return doc
+}
+
+func stepDocuments(steps []Step) []stepDocument {
+	all := make([]stepDocument, 0, len(steps))
+	for _, s := range steps {
+		entry := stepDocument{Hosts: []string{}, Op: s.Op, Zone: s.Zone, Name: s.Record.Name, Type: s.Record.Type, Value: s.Record.Value, TTL: s.Record.TTL}
+		owner := s.Owner
+		switch s.Op {
+		case Update:
+			entry.Was = map[string]any{"value": s.Row.Value, "ttl": s.Row.TTL}
+		case Remove:
+			owner = *s.Row.Owner
+		}
+		for _, key := range owner.Hosts {
+			entry.Hosts = append(entry.Hosts, host(key))
+		}
+		if r := s.Requires; r != (dns.Record{}) {
+			entry.Requires = map[string]any{"name": r.Name, "type": r.Type, "value": r.Value}
+		}
+		all = append(all, entry)
+	}
+	return all
 }

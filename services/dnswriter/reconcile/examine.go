@@ -1,21 +1,27 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/keastream/keastream/services/dnswriter/dns"
 )
 
 // A Reconciler that looks, and does nothing: neither Run nor RunOnce may be called
-// of it. It waits for the View to be filled and for the server, as RunOnce does.
+// of it. It waits for the View to be filled as RunOnce does.
 
 // ReadOnly returns a Provider that reads with p and refuses every change. It stands
 // between the server and what must not write, so that no mistake above it can.
 func ReadOnly(p Provider) Provider { return readOnly{p} }
+
+// lookPatience is how long Examine tries again what cannot be read: a person waits.
+const lookPatience = 10 * time.Second
 
 // Proposal is one step of a plan and what keeps it from being taken now.
 type Proposal struct {
@@ -30,6 +36,16 @@ type Examination struct {
 	Changes
 	// Proposals are the steps of Changes, in their order.
 	Proposals []Proposal
+}
+
+// MarshalJSON writes what Changes.MarshalJSON does. Each step has also withheld, the
+// reasons why it would not be taken now, unless there are none.
+func (x Examination) MarshalJSON() ([]byte, error) {
+	doc := x.Changes.document()
+	for i, p := range x.Proposals {
+		doc.Steps[i].Withheld = p.Withheld
+	}
+	return json.Marshal(doc)
 }
 
 // Examine reads all zones and plans all names, and writes nothing. A zone that
@@ -63,10 +79,9 @@ func (r *Reconciler) Examine(ctx context.Context) (Examination, error) {
 // readAll reads the list of zones and all zones. What fails is tried again for a
 // while.
 func (r *Reconciler) readAll(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("the DNS server could not be read within %s", patience))
-	defer cancel()
 	var areas []area
-	for attempt := 1; ctx.Err() == nil; attempt++ {
+	start := time.Now()
+	for attempt := 1; ctx.Err() == nil && time.Since(start) < lookPatience; attempt++ {
 		if _, err := r.survey(ctx); err == nil {
 			if areas == nil {
 				areas = r.areas()
@@ -78,7 +93,7 @@ func (r *Reconciler) readAll(ctx context.Context) error {
 		}
 		sleep(ctx, r.readPause(attempt))
 	}
-	return errors.Join(context.Cause(ctx), r.unreadable())
+	return cmp.Or(context.Cause(ctx), r.unreadable())
 }
 
 // unreadable says what could not be read.

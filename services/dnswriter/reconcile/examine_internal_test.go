@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/keastream/keastream/pkg/events"
 	"github.com/keastream/keastream/services/dnswriter/dns"
@@ -59,6 +60,33 @@ func TestExamineSaysEverythingAndWritesNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whatever happens, a Reconciler that is to observe calls nothing that writes.
+func TestObserveNeverWrites(t *testing.T) {
+	t.Parallel()
+	m := &memory{}
+	m.serve(labZone, "2.0.192.in-addr.arpa")
+	m.put("moved", "192.0.2.9", "us3")
+	m.put("stale", "192.0.2.8", "us3")
+	m.put("taken", "192.0.2.7")
+	inBubble(t, Config{Policy: Observe, HoldDown: time.Second, Sweep: time.Minute}, m, []string{"a 192.0.2.1", "moved 192.0.2.2", "taken 192.0.2.3"}, func(b *bench) {
+		b.r.cfg.Provider = untouchable{m} // without the guard that New puts before it
+		b.run(func() {
+			time.Sleep(90 * time.Second)
+			b.put(4, "late 192.0.2.4")
+			b.put(1, "a 192.0.2.11")
+			b.gone(2)
+			time.Sleep(10 * time.Minute)
+			if n := b.logged("the policy does not allow it"); n < 8 {
+				t.Errorf("%d changes are told of", n)
+			}
+		})
+		result, err := b.r.RunOnce(b.t.Context())
+		if err != nil || result.Skipped == 0 || result.Created+result.Updated+result.Removed != 0 {
+			t.Errorf("a single check says %+v, %v", result, err)
+		}
+	})
 }
 
 func TestExamineWithoutAZoneFails(t *testing.T) {

@@ -52,6 +52,14 @@ type Status struct {
 	AwaySince time.Time `json:"away_since,omitzero"`
 }
 
+// ParkedInAll is how many reservations and addresses get no record.
+func (s Status) ParkedInAll() (n int) {
+	for _, parked := range s.Parked {
+		n += parked
+	}
+	return n
+}
+
 // SourceStatus is how far a source can be relied on.
 type SourceStatus struct {
 	Source string `json:"source"`

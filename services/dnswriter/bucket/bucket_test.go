@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/keastream/keastream/pkg/events"
@@ -219,39 +217,6 @@ func TestBucketMadeByHand(t *testing.T) {
 	revision := put(t, b, "a", 0, note{})
 	if err := b.Delete(t.Context(), "a", revision); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestMissingPermission(t *testing.T) {
-	t.Parallel()
-	opts := &server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
-		Users: []*server.User{
-			{Username: "admin", Password: "admin"},
-			{Username: "dnswriter", Password: "secret", Permissions: &server.Permissions{
-				Publish: &server.SubjectPermission{Allow: []string{"$JS.API.STREAM.INFO.KEA"}}}},
-		}}
-	srv, err := server.NewServer(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	go srv.Start() // ends with Shutdown
-	t.Cleanup(func() {
-		srv.Shutdown()
-		srv.WaitForShutdown()
-	})
-	if !srv.ReadyForConnections(20 * time.Second) {
-		t.Fatal("nats-server is not ready")
-	}
-	conn, err := nats.Connect(srv.ClientURL(), nats.UserInfo("dnswriter", "secret"), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(conn.Close)
-	_, err = bucket.New(conn).Get(t.Context(), "a", new(note))
-	for _, want := range []string{"NATS denies it", "$KV.keastream-dnswriter.>", "$JS.API.STREAM.*.KV_keastream-dnswriter"} {
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q is not in: %v", want, err)
-		}
 	}
 }
 

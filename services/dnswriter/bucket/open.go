@@ -19,7 +19,9 @@ const maxBytes = 256 << 20
 // to publish on.
 var permissions = []string{
 	"$JS.API.STREAM.INFO." + events.StreamName,
-	"$JS.API.STREAM.*." + streamName,
+	"$JS.API.STREAM.INFO." + streamName,
+	"$JS.API.STREAM.CREATE." + streamName,
+	"$JS.API.STREAM.PURGE." + streamName,
 	"$JS.API.DIRECT.GET." + streamName + ".>",
 	"$JS.API.CONSUMER.*." + streamName + ".>",
 	"$JS.API.CONSUMER.MSG.NEXT." + streamName + ".>",

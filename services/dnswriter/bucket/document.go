@@ -64,7 +64,10 @@ func pack(v any) (packed, error) {
 		return packed{head: doc}, nil
 	}
 	var small bytes.Buffer
-	w := gzip.NewWriter(&small)
+	w, err := gzip.NewWriterLevel(&small, gzip.BestSpeed)
+	if err != nil {
+		return packed{}, err
+	}
 	if _, err := w.Write(doc); err != nil {
 		return packed{}, err
 	}

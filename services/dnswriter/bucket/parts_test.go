@@ -160,7 +160,7 @@ func TestReadersSeeWholeDocuments(t *testing.T) {
 	for w := range 2 {
 		writer := bucket.New(srv.Connect())
 		writers.Go(func() {
-			for i := 0; i < 15; {
+			for i := 0; i < 8; {
 				var old note
 				revision, err := writer.Get(ctx, "a", &old)
 				if err == nil {

@@ -108,6 +108,21 @@ func TestWhatCameBackBeforeTheApprovalIsNotCovered(t *testing.T) {
 	})
 }
 
+func TestWhatComesBackAfterTheApprovalIsNotCovered(t *testing.T) {
+	inTime(t, func(t *testing.T) {
+		l := start(t, newMemory())
+		l.want(1, 40)
+		pass(holdDown)
+		hash := l.withheld(40).Hash
+		l.wantNone(1, 1)
+		l.approve(hash)
+		synctest.Wait()
+		l.want(1, 1)
+		l.wantMay(1, 1, 0)
+		l.wantMay(2, 40, 39)
+	})
+}
+
 func TestAnOutdatedHashIsRefused(t *testing.T) {
 	inTime(t, func(t *testing.T) {
 		l := start(t, newMemory())

@@ -127,10 +127,16 @@ func (b *Brake) countBatch(ctx context.Context) error {
 	b.mu.Lock()
 	batch := b.batch
 	b.batch = nil
-	b.mu.Unlock()
 	if batch == nil {
+		b.mu.Unlock()
 		return nil
 	}
+	for c := range batch.names { // much may have been taken back since it was joined
+		if p, ok := b.side(c.kind).names[c.name]; !ok || p.state == waiting {
+			batch.refused[c] = true
+		}
+	}
+	b.mu.Unlock()
 	batch.err = b.storeBatch(ctx, batch)
 	close(batch.done)
 	return batch.err

@@ -193,6 +193,40 @@ func TestTwoAtOnceDoNotExceedTheLimit(t *testing.T) {
 	})
 }
 
+// A name that waits to be counted when another one finds that it has become too
+// much is not counted either.
+func TestWhatWaitsToBeCountedIsTakenBackToo(t *testing.T) {
+	inTime(t, func(t *testing.T) {
+		store := newMemory()
+		a, b := start(t, store), start(t, store)
+		a.want(1, 8)
+		b.want(11, 18)
+		pass(holdDown)
+		a.remove(brake.Removal, 1, 8)
+		slow := false
+		store.setFault(func(call, key string) fault {
+			if call == "put" && key == "counts.internal" && !slow {
+				slow = true
+				time.Sleep(time.Second)
+			}
+			return none
+		})
+		var callers sync.WaitGroup
+		for i := 11; i <= 18; i++ {
+			callers.Go(func() {
+				if err := b.Count(t.Context(), brake.Removal, name(i)); !errors.Is(err, brake.ErrWithheld) {
+					t.Errorf("error %v, want %v", err, brake.ErrWithheld)
+				}
+			})
+			synctest.Wait()
+		}
+		callers.Wait()
+		if n := store.putsOf("counts"); n > 10 {
+			t.Errorf("%d puts", n)
+		}
+	})
+}
+
 // Within the limit both count, and nothing is lost of either.
 func TestTwoAtOnceShareTheCount(t *testing.T) {
 	inTime(t, func(t *testing.T) {

@@ -209,12 +209,12 @@ func (b *Brake) takeIn(ctx context.Context, fresh []*approval, now time.Time) {
 // cover lets the names of an approval go that wait since before their list was
 // made. What is not wanted is not covered later, if that can be known.
 func (s *side) cover(a *approval, checked bool, released map[string]bool) {
-	newest := s.newest(a.hash)
+	newest, known := s.newest(a.hash)
 	for name := range a.names {
 		p, ok := s.names[name]
 		switch {
-		case !ok && !checked, ok && p.state == approved:
-		case !ok, p.state == within, p.arrived > newest:
+		case !ok && !checked && !known, ok && p.state == approved:
+		case !ok, p.state == within, known && p.arrived > newest:
 			a.drop(name)
 		default:
 			p.state = approved

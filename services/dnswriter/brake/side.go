@@ -1,7 +1,6 @@
 package brake
 
 import (
-	"math"
 	"slices"
 	"time"
 )
@@ -196,14 +195,14 @@ func (s *side) remember(l listing) {
 }
 
 // newest returns the arrival of the newest name that an approval of a list can
-// mean. With no list known, it is that of another process, and all of them.
-func (s *side) newest(hash string) uint64 {
+// mean. A list that is not known is that of another process.
+func (s *side) newest(hash string) (arrival uint64, known bool) {
 	for _, l := range slices.Backward(s.listed) {
 		if l.hash == hash {
-			return l.arrival
+			return l.arrival, true
 		}
 	}
-	return math.MaxUint64
+	return 0, false
 }
 
 // used is how many names went in the last hour or may go now.

@@ -157,8 +157,7 @@ func (b *Brake) May(kind Kind, name string) bool {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p, ok := b.side(kind).names[name]
-	return b.loaded && ok && p.state != waiting
+	return b.loaded && b.side(kind).may(name, time.Now())
 }
 
 // Checked says that since Run began each lane has been told what it wants: a

@@ -2,6 +2,7 @@ package brake_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -282,6 +283,28 @@ func TestWhatWentInTheHourCounts(t *testing.T) {
 		// The hour of the first six is over, but for the third.
 		pass(holdDown + time.Minute)
 		l.wantMay(7, 11, 5)
+	})
+}
+
+// A name that went already may go again while it is in the count, and no longer.
+func TestAgainIsForAnHour(t *testing.T) {
+	inTime(t, func(t *testing.T) {
+		l := start(t, newMemory())
+		l.want(1, 40)
+		pass(holdDown)
+		l.approve(l.withheld(40).Hash)
+		synctest.Wait()
+		l.remove(brake.Removal, 1, 40)
+		l.want(1, 40)
+		pass(time.Hour - time.Second)
+		l.wantMay(1, 40, 40)
+		pass(time.Second)
+		l.wantMay(1, 40, 0)
+		if err := l.Count(t.Context(), brake.Removal, name(1)); !errors.Is(err, brake.ErrWithheld) {
+			t.Errorf("error %v, want %v", err, brake.ErrWithheld)
+		}
+		pass(2 * time.Minute)
+		l.withheld(40)
 	})
 }
 

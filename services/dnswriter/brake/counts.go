@@ -64,8 +64,8 @@ func (b *Brake) join(kind Kind, name string) (*batch, error) {
 		return nil, errNotRun
 	}
 	s, now := b.side(kind), time.Now()
-	p, ok := s.names[name]
-	if !ok || p.state == waiting {
+	p := s.names[name]
+	if !s.may(name, now) {
 		return nil, fmt.Errorf("%s: %w", name, ErrWithheld)
 	}
 	if a := s.countedBy(name, p, now); a != nil {
@@ -132,7 +132,7 @@ func (b *Brake) countBatch(ctx context.Context) error {
 		return nil
 	}
 	for c := range batch.names { // much may have been taken back since it was joined
-		if p, ok := b.side(c.kind).names[c.name]; !ok || p.state == waiting {
+		if !b.side(c.kind).may(c.name, time.Now()) {
 			batch.refused[c] = true
 		}
 	}

@@ -217,11 +217,13 @@ func (s *side) cover(a *approval, checked bool, released map[string]bool) {
 		case !ok, p.state == within, known && p.arrived > newest:
 			a.drop(name)
 		default:
+			if p.state == waiting {
+				s.waiting--
+				s.changed = true
+			}
 			p.state = approved
 			s.names[name] = p
 			s.approvedNames++
-			s.waiting--
-			s.changed = true
 			released[name] = true
 		}
 	}

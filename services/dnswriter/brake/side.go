@@ -14,6 +14,7 @@ type state uint8
 const (
 	waiting  state = iota // for a judgement or an approval
 	within                // the limit
+	again                 // it went already, in the last hour
 	approved              // by a person
 )
 
@@ -79,7 +80,7 @@ func (b *Brake) arrive(item Item, now time.Time) {
 	p.state = b.first(s, item.Name, now)
 	s.names[item.Name] = p
 	switch p.state {
-	case within:
+	case within, again:
 		return
 	case approved:
 		s.approvedNames++
@@ -102,7 +103,7 @@ func (b *Brake) first(s *side, name string, now time.Time) state {
 	case !b.checked && s.covered(name) != nil:
 		return approved
 	case s.went(name, now):
-		return within
+		return again
 	case s.kind == Replacement && s.waiting == 0 && s.room > 0:
 		s.room--
 		s.granted = s.allowed
@@ -136,7 +137,7 @@ func (b *Brake) leave(item Item, now time.Time) {
 			a.drop(item.Name)
 			b.pokeToSave(a)
 		}
-	case within:
+	case within, again:
 	}
 }
 
@@ -161,6 +162,18 @@ func (s *side) went(name string, now time.Time) bool {
 		}
 	}
 	return false
+}
+
+// may tells whether a name may go now.
+func (s *side) may(name string, now time.Time) bool {
+	switch p, ok := s.names[name]; {
+	case !ok:
+		return false
+	case p.state == again:
+		return s.went(name, now)
+	default:
+		return p.state != waiting
+	}
 }
 
 // covered returns the approval that covers a name, nil if there is none.
@@ -226,15 +239,18 @@ func (s *side) used(now time.Time) int {
 	return n
 }
 
-// recall lets those go on that went in the last hour, and adds them to names.
+// recall lets those go on that went in the last hour, and adds them to names. Those
+// whose hour is over wait as all others do.
 func (s *side) recall(names map[string]bool, now time.Time) {
 	for name, p := range s.names {
 		if p.state == waiting && s.went(name, now) {
-			p.state = within
+			p.state = again
 			s.names[name] = p
 			s.waiting--
 			s.changed = true
 			names[name] = true
+		} else if p.state == again && !s.went(name, now) {
+			s.hold(name, p, now)
 		}
 	}
 	if s.waiting == 0 {

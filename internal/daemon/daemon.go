@@ -48,6 +48,7 @@ type Daemon struct {
 	settings  Settings
 	screen    *screen // nil: nobody is looking
 	mux       *http.ServeMux
+	questions chan struct{} // holds one entry for each that is being answered
 	listening chan struct{} // closed when addr is set
 	addr      net.Addr
 	stopping  atomic.Bool
@@ -80,6 +81,7 @@ func New(name string, settings Settings, log *slog.Logger) *Daemon {
 		Out:       io.Discard,
 		settings:  settings,
 		mux:       http.NewServeMux(),
+		questions: make(chan struct{}, maxQuestions),
 		listening: make(chan struct{}),
 	}
 	d.Metrics.MustRegister(

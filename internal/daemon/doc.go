@@ -47,5 +47,6 @@
 // # HTTP
 //
 // While [Daemon.Run] runs, --http-addr serves /metrics, /healthz and
-// /readyz. There is no way to change anything over HTTP.
+// /readyz, and what a service adds with [Daemon.Answer]. There is no way to change
+// anything over HTTP.
 package daemon

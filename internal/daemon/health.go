@@ -122,14 +122,22 @@ func (d *Daemon) serveReady(w http.ResponseWriter, _ *http.Request) {
 
 // respond writes JSON, with status 503 if it is not well.
 func respond(w http.ResponseWriter, well bool, body any) {
+	status := http.StatusOK
+	if !well {
+		status = http.StatusServiceUnavailable
+	}
+	writeJSON(w, status, body)
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) {
 	text, err := json.MarshalIndent(body, "", "  ")
 	if err != nil {
 		http.Error(w, fmt.Sprintf("encode answer: %v", err), http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	if !well {
-		w.WriteHeader(http.StatusServiceUnavailable)
-	}
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
 	w.Write(append(text, '\n'))
 }

@@ -23,7 +23,7 @@ type Settings struct {
 	// HTTPAddr is the host:port of the HTTP server. Empty or "off" means that
 	// there is none; port 0 takes a free one. The default is the variable
 	// http_addr given to [Main].
-	HTTPAddr string `name:"http-addr" default:"${http_addr}" placeholder:"HOST:PORT" help:"Address of /metrics, /healthz and /readyz; off for none (default: ${default})."`
+	HTTPAddr string `name:"http-addr" default:"${http_addr}" placeholder:"HOST:PORT" help:"Address of /metrics, /healthz, /readyz and, where there is one, /api/v1; off for none (default: ${default})."`
 
 	// Version prints the version and ends.
 	Version bool `name:"version" env:"-" help:"Print the version and end."`

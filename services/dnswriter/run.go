@@ -74,6 +74,7 @@ func (v *runVerb) Run(ctx context.Context, d *daemon.Daemon) error {
 	}
 	handlers := scopes.handlers()
 	handlers.Alive, handlers.Log = d.Progress("stream", time.Minute).Beat, d.Log
+	scopes.serve(d, view)
 	d.Ready("nats", func() error { return connected(conn) })
 	d.Ready("stream", scopes[0].CaughtUp)
 	tasks := []daemon.Task{{Name: "stream", Run: func(ctx context.Context) error {

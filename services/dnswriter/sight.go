@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/sourcegraph/conc"
@@ -118,6 +117,3 @@ func (all scopes) each(do func(i int, s scope) error) error {
 	tasks.Wait()
 	return errors.Join(errs...)
 }
-
-// tidied is a time for people.
-func tidied(at time.Time) string { return at.Local().Format(time.DateTime) }

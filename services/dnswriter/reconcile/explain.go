@@ -95,6 +95,9 @@ type RemovedItem struct {
 	Subnet6        *int64       `json:"subnet6"`
 	// Invalid names what the row held and its last state here does not.
 	Invalid []string `json:"invalid"`
+	// Replaced tells that a reservation of the same device in the same subnet is
+	// there again, as after an update by Kea, so that this one cannot come back.
+	Replaced bool `json:"replaced"`
 }
 
 // Explain answers a question about a host name, complete or short, a reverse name
@@ -231,8 +234,10 @@ func (r *Reconciler) claim(e *Explanation, c events.Change) {
 	claims, parked := r.index.placement.ForReservation(of)
 	claims = slices.DeleteFunc(claims, func(claim dns.Claim) bool { return claim.Record.Name != e.Name })
 	if c.Deleted() {
-		if len(claims)+len(parked) > 0 {
-			e.Removed = append(e.Removed, removedItem(c))
+		if len(claims)+len(parked) > 0 || dns.IsReverse(e.Name) { // it had the address, if not a name
+			item := removedItem(c)
+			item.Replaced = r.index.taken(of)
+			e.Removed = append(e.Removed, item)
 		}
 		return
 	}
@@ -253,6 +258,19 @@ func (r *Reconciler) ignored(of events.Reservation) string {
 		return "another reservation with the same identifier in the same subnet came later"
 	}
 	return ""
+}
+
+// taken tells whether a live reservation stands in a place that one which is gone
+// had.
+func (x *index) taken(gone events.Reservation) bool {
+	for _, s := range x.slots(gone) {
+		for key := range x.occupants.rows(s) {
+			if other, ok := x.live(key); ok && len(events.Current([]events.Reservation{gone, other})) == 1 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func removedItem(c events.Change) RemovedItem {

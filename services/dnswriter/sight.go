@@ -56,9 +56,10 @@ func (s sight) configs(d *daemon.Daemon, client *solidserver.Client, view *event
 
 // seen is what a verb that looks once works with.
 type seen struct {
-	scopes scopes
-	view   *events.View
-	conn   *nats.Conn
+	scopes  scopes
+	view    *events.View
+	conn    *nats.Conn
+	writers map[string]*solidserver.Scope // by scope; only adopt writes with them
 }
 
 // look follows the stream while do looks at a Reconciler of each scope that cannot
@@ -82,7 +83,9 @@ func (s sight) look(ctx context.Context, d *daemon.Daemon, caution caution, do f
 		return err
 	}
 	var all scopes
+	writers := make(map[string]*solidserver.Scope)
 	for _, c := range configs {
+		writers[c.Scope], _ = c.Provider.(*solidserver.Scope)
 		c.Provider = reconcile.ReadOnly(c.Provider)
 		all = append(all, scope{name: c.Scope, Reconciler: reconcile.New(c)})
 	}
@@ -97,7 +100,7 @@ func (s sight) look(ctx context.Context, d *daemon.Daemon, caution caution, do f
 			cancel(fmt.Errorf("follow the stream: %w", err))
 		}
 	})
-	return do(ctx, seen{all, view, conn})
+	return do(ctx, seen{all, view, conn, writers})
 }
 
 // readings is how many operations a scope has under way while it only reads.

@@ -367,6 +367,36 @@ func TestAnApprovalIsFollowedByTheNextLeader(t *testing.T) {
 	})
 }
 
+// With two approvals, what becomes of the names of each is stored in time.
+func TestProgressOfTwoApprovals(t *testing.T) {
+	inTime(t, func(t *testing.T) {
+		store := newMemory()
+		l := start(t, store)
+		l.want(1, 20)
+		pass(holdDown)
+		l.approve(l.withheld(20).Hash)
+		l.want(21, 40)
+		pass(holdDown)
+		l.approve(l.withheld(20).Hash)
+		synctest.Wait()
+		for _, first := range []int{1, 21} {
+			l.remove(brake.Removal, first, first+9)
+			pass(10 * time.Second)
+		}
+		store.setFault(func(string, string) fault { return fails })
+		l.stop()
+		store.setFault(nil)
+		l = start(t, store)
+		l.want(1, 40)
+		l.Checked()
+		pass(time.Hour + 2*time.Minute)
+		l.wantMay(1, 10, 0)
+		l.wantMay(11, 20, 10)
+		l.wantMay(21, 30, 0)
+		l.wantMay(31, 40, 10)
+	})
+}
+
 func TestApproveThatFailed(t *testing.T) {
 	for _, f := range []fault{fails, failsButHappens} {
 		t.Run(fmt.Sprint(f), func(t *testing.T) {

@@ -30,6 +30,9 @@ func (a *approval) saveAt(saved time.Time) time.Time {
 
 // pokeToSave has Run reckon anew when to store an approval. The caller holds b.mu.
 func (b *Brake) pokeToSave(a *approval) {
+	if a.dirty.IsZero() {
+		return
+	}
 	if !a.poked || a.urgent && !a.pokedUrgently {
 		a.poked, a.pokedUrgently = true, a.urgent
 		b.poke()

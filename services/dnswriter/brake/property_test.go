@@ -1,6 +1,7 @@
 package brake_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,10 +80,17 @@ const names = 8
 
 func (m *model) start() *lab {
 	l := start(m.T, m.store, func(c *brake.Config) { c.Limit = brake.Limit{Min: m.limit, Max: m.limit}; c.Log = nil })
-	for s := range m.want {
+	for _, s := range m.wanted() {
 		m.tell(l, s.name)
 	}
 	return l
+}
+
+// wanted is in order, so that a sequence can be run again.
+func (m *model) wanted() []subject {
+	return slices.SortedFunc(maps.Keys(m.want), func(a, b subject) int {
+		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.name, b.name))
+	})
 }
 
 // tell tells the lanes of a name: its own, and that of its PTR record.
@@ -149,7 +157,7 @@ func (m *model) goOne(t *rapid.T) {
 }
 
 func (m *model) goAll(t *rapid.T) {
-	for s := range maps.Clone(m.want) {
+	for _, s := range m.wanted() {
 		m.goNow(t, s, true)
 	}
 }

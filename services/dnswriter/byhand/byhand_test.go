@@ -236,10 +236,17 @@ func TestTargets(t *testing.T) {
 	put(t, sim, server, "two.site.com", "CNAME", "one.site.com")
 	put(t, sim, solidsim.ExternalServer, "a.other.com", "A", "198.51.100.1")
 	put(t, sim, solidsim.ExternalServer, "six.other.com", "AAAA", "2001:db8::1")
+	put(t, sim, server, "leaving.site.com", "A", "192.0.2.2")
+	if err := sim.HoldPushes(server); err != nil {
+		t.Fatal(err)
+	}
+	if err := sim.Remove(server, solidsim.Record{Name: "leaving.site.com", Type: "A", Value: "192.0.2.2"}); err != nil {
+		t.Fatal(err)
+	}
 	a := adder(t, sim)
 	for target, want := range map[string]bool{
 		"a.site.com": true, "six.site.com": true, "a.lab.com": true, "alias.site.com": true, "out.site.com": true, "a.other.com": true, "six.other.com": true,
-		"gone.site.com": false, "text.site.com": false, "nowhere.site.com": false, "one.site.com": false, "gone.other.com": false, "site.com": false,
+		"gone.site.com": false, "leaving.site.com": false, "text.site.com": false, "nowhere.site.com": false, "one.site.com": false, "gone.other.com": false, "site.com": false,
 	} {
 		err := a.Check(t.Context(), request(t, "web", "CNAME", target))
 		if want && err != nil || !want && !errors.Is(err, byhand.ErrNoTarget) {

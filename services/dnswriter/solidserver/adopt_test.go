@@ -50,6 +50,12 @@ func testAdoption(t *testing.T) {
 			if row.Owner != nil {
 				t.Fatalf("it is ours already: %+v", row)
 			}
+			sim.SetFaults(func(_ context.Context, c solidsim.Call) solidsim.Fault {
+				if got := c.Params["rr_ttl"]; c.Writes && got != fmt.Sprint(r.TTL) {
+					t.Errorf("the TTL that is sent is %q", got) // what a call without does to it is not known
+				}
+				return solidsim.Fault{}
+			})
 			for range 2 {
 				if err := s.Adopt(t.Context(), row, owner(5, 7)); err != nil {
 					t.Fatal(err)

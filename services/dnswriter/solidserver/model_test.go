@@ -226,5 +226,21 @@ func testEveryWriteNamesTheView(t *testing.T) {
 		if len(records) != 1 || records[0].View != "external" {
 			t.Errorf("the records are %+v", records)
 		}
+		if _, err := s.CreateByHand(t.Context(), site, record("b.site.com", "10.0.0.1")); err != nil {
+			t.Fatal(err)
+		}
+		byHand := lookup(t, s, "b.site.com")[0]
+		if byHand.Owner != nil {
+			t.Errorf("a record made by hand is ours: %+v", byHand)
+		}
+		if err := s.Adopt(t.Context(), byHand, owner(5)); err != nil {
+			t.Error(err)
+		}
+		for view, want := range map[string]int{"external": 1, "Internal": 0} {
+			rows, err := client.Scope(view, smart, view).Standing(t.Context(), site, "b.site.com")
+			if err != nil || len(rows) != want || want == 1 && rows[0].Owner == nil {
+				t.Errorf("in view %s there is %+v, %v", view, rows, err)
+			}
+		}
 	}
 }

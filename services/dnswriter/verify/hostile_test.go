@@ -9,6 +9,7 @@ import (
 	"time"
 
 	wire "github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/keastream/keastream/services/dnswriter/dns"
 	"github.com/keastream/keastream/services/dnswriter/verify"
@@ -196,6 +197,41 @@ func TestSilence(t *testing.T) {
 	}
 	if s := v.State(host)[0]; s.Stage != verify.Published || !s.Asked.IsZero() {
 		t.Errorf("the state is %+v", s)
+	}
+}
+
+// An answer that comes when there is a newer change is none to that one, and counts
+// for nothing.
+func TestAnswerToAnOlderChange(t *testing.T) {
+	t.Parallel()
+	asked, release := make(chan struct{}, 2), make(chan struct{})
+	server := serve(t, func(w wire.ResponseWriter, query *wire.Msg) {
+		asked <- struct{}{}
+		<-release
+		says(nil, host+". 600 IN A 172.30.19.42", "other.site.com. 600 IN A 172.30.19.42")(w, query)
+	})
+	registry := prometheus.NewRegistry()
+	v := run(t, verify.Config{Servers: []string{server}, Timeout: time.Hour, Workers: 1, Metrics: verify.NewMetrics(registry)})
+	rec, now := record("172.30.19.42"), time.Now()
+	v.Published(rec, false, now)
+	<-asked
+	v.Accepted(rec, true, now.Add(time.Second))
+	close(release)
+	other := rec
+	other.Name = "other.site.com"
+	v.Published(other, false, now) // by the one worker, after it is done with the first one
+	for range time.Tick(2 * time.Millisecond) {
+		if s := v.State(other.Name); len(s) == 1 && s[0].Stage == verify.Verified {
+			break
+		}
+	}
+	if s := v.State(host)[0]; s.Stage != verify.Accepted || !s.Gone || !s.Asked.IsZero() {
+		t.Errorf("the newer change is %+v", s)
+	}
+	for stage, want := range map[string]float64{"accepted": 1, "published": 0, "verified": 1} {
+		if n := sample(t, registry, "keastream_dns_verification_records", stage); n != want {
+			t.Errorf("%v are %s, want %v", n, stage, want)
+		}
 	}
 }
 

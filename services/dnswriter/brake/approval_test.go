@@ -395,6 +395,34 @@ func TestProgressOfTwoApprovals(t *testing.T) {
 	})
 }
 
+// The time when a name went is kept by the minute, and does not move with each
+// process that reads it.
+func TestAnHourIsAnHourAfterManyRestarts(t *testing.T) {
+	inTime(t, func(t *testing.T) {
+		store := newMemory()
+		l := start(t, store)
+		l.want(1, 40)
+		pass(holdDown)
+		l.approve(l.withheld(40).Hash)
+		synctest.Wait()
+		l.remove(brake.Removal, 1, 39)
+		began := time.Now()
+		for range 5 {
+			pass(2 * time.Minute)
+			l.stop()
+			l = start(t, store)
+			l.want(40, 40)
+			synctest.Wait()
+			if err := l.Count(t.Context(), brake.Removal, name(40)); err != nil { // so that it is stored anew
+				t.Fatal(err)
+			}
+		}
+		pass(time.Until(began.Add(time.Hour + time.Minute)))
+		l.want(1, 1)
+		l.wantMay(1, 1, 0)
+	})
+}
+
 func TestApproveThatFailed(t *testing.T) {
 	for _, f := range []fault{fails, failsButHappens} {
 		t.Run(fmt.Sprint(f), func(t *testing.T) {

@@ -76,7 +76,8 @@ func (a *approval) doc(kind Kind) approvalDoc {
 		Names: slices.Sorted(maps.Keys(a.names)), Lost: a.lost, LostAt: a.lostAt,
 	}
 	for name, at := range a.done {
-		minute := at.UTC().Truncate(time.Minute).Add(time.Minute).Format(time.RFC3339)
+		// Rounded up, and no further when it was read from the store.
+		minute := at.UTC().Add(time.Minute - 1).Truncate(time.Minute).Format(time.RFC3339)
 		if doc.Done == nil {
 			doc.Done = make(map[string][]string)
 		}

@@ -24,7 +24,8 @@ func onNATS(t *testing.T) *eventstest.Server {
 	return srv
 }
 
-func atOnce(c *brake.Config) { c.HoldDown = 50 * time.Millisecond }
+// soon is short, and long enough for a slow machine to tell all names in.
+func soon(c *brake.Config) { c.HoldDown = time.Second }
 
 // await waits for what happens by itself.
 func await(t *testing.T, what string, happened func() bool) {
@@ -57,7 +58,7 @@ func (l *lab) awaitList(t *testing.T, names int) {
 func TestOnNATS(t *testing.T) {
 	t.Parallel()
 	srv := onNATS(t)
-	l := start(t, bucket.New(srv.Connect()), atOnce)
+	l := start(t, bucket.New(srv.Connect()), soon)
 	l.want(1, 40)
 	l.awaitList(t, 40)
 	hash := l.withheld(40).Hash
@@ -81,7 +82,7 @@ func TestOnNATS(t *testing.T) {
 	})
 	l.stop()
 
-	l = start(t, bucket.New(srv.Connect()), atOnce)
+	l = start(t, bucket.New(srv.Connect()), soon)
 	l.want(1, 7)
 	l.Checked()
 	l.awaitList(t, 5)
@@ -95,8 +96,8 @@ func TestOnNATS(t *testing.T) {
 func TestTwoOnNATS(t *testing.T) {
 	t.Parallel()
 	srv := onNATS(t)
-	a := start(t, bucket.New(srv.Connect()), atOnce)
-	b := start(t, bucket.New(srv.Connect()), atOnce)
+	a := start(t, bucket.New(srv.Connect()), soon)
+	b := start(t, bucket.New(srv.Connect()), soon)
 	a.want(1, 9)
 	b.want(101, 109)
 	await(t, "judged", func() bool { return a.May(brake.Removal, name(9)) && b.May(brake.Removal, name(109)) })
@@ -131,7 +132,7 @@ func TestNATSIsAway(t *testing.T) {
 	srv := onNATS(t)
 	conn := srv.Connect()
 	srv.Stop()
-	l := start(t, bucket.New(conn), atOnce)
+	l := start(t, bucket.New(conn), soon)
 	l.want(1, 3)
 	await(t, "a reason", func() bool { return l.Err() != nil })
 	l.wantMay(1, 3, 0)
@@ -153,7 +154,7 @@ func TestAVeryLongList(t *testing.T) {
 	t.Parallel()
 	const n = 100_000
 	srv := onNATS(t)
-	l := start(t, bucket.New(srv.Connect()), atOnce)
+	l := start(t, bucket.New(srv.Connect()), soon)
 	l.owned.Store(n)
 	wantAll(l.Brake, n)
 	l.awaitList(t, n)
@@ -173,7 +174,7 @@ func TestAVeryLongList(t *testing.T) {
 	wantNone(l.Brake, n)
 	l.stop()
 	// All of them count, for the next process too.
-	l = start(t, bucket.New(srv.Connect()), atOnce)
+	l = start(t, bucket.New(srv.Connect()), soon)
 	l.owned.Store(n)
 	l.want(1, 1)
 	l.awaitList(t, 1)

@@ -82,7 +82,7 @@ var rules = []rule{
 		"wires the parts"},
 	{"services/dnswriter/dns", []string{"pkg/events"}, nil,
 		"pure: which records follow from which reservations"},
-	{"services/dnswriter/reconcile", []string{"pkg/events", "services/dnswriter/dns"}, plain,
+	{"services/dnswriter/reconcile", []string{"pkg/events", "services/dnswriter/dns", "services/dnswriter/brake"}, plain,
 		"decides and acts through an interface of its own: no word of SOLIDserver"},
 	{"services/dnswriter/solidserver", []string{"pkg/events", "internal/secrets", "services/dnswriter/dns"}, plain,
 		"speaks to SOLIDserver and decides nothing"},

@@ -265,6 +265,7 @@ func (r *Reconciler) report(ctx context.Context, took time.Duration, whole bool)
 	if !whole {
 		return
 	}
+	r.cfg.Brake.Checked()
 	r.cfg.Phase("following the stream")
 	if failing == 0 {
 		r.metrics.success.SetToCurrentTime()

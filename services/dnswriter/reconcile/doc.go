@@ -40,6 +40,10 @@
 // heartbeats bring: see hold. A value is replaced at once too, unless the row
 // may belong to somebody whom the view has lost: see Reconciler.accounted.
 //
+// What takes something away is told to the brake of the scope as soon as it is
+// planned, and is taken when there is both the proof and the brake's word. It is
+// counted before it is sent. See package brake, and braking.go.
+//
 // # When something fails
 //
 //   - A step that failed is never just repeated: its name is read first, and

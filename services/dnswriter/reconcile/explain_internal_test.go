@@ -29,7 +29,7 @@ func explains(t *testing.T, cfg Config, m *memory, hosts []string, test func(*be
 			return found
 		}
 		b.run(func() {
-			time.Sleep(time.Minute)
+			time.Sleep(lateness / 2)
 			test(b)
 		})
 	})

@@ -86,6 +86,7 @@ func (r *Reconciler) begin() {
 func (r *Reconciler) standBy(ctx context.Context) {
 	r.mu.Lock()
 	r.leading = false
+	r.tellNothing()
 	r.blank()
 	r.ledger.clear()
 	r.mu.Unlock()
@@ -122,7 +123,7 @@ const (
 	tick    = time.Second
 )
 
-// work runs the workers around main, and returns what main does.
+// work runs the workers and the brake around main, and returns what main does.
 func (r *Reconciler) work(ctx context.Context, main func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -148,6 +149,7 @@ func (r *Reconciler) work(ctx context.Context, main func(context.Context) error)
 			}
 		})
 	}
+	tasks.Go(func() { _ = r.cfg.Brake.Run(ctx) })
 	err := main(ctx)
 	cancel()
 	tasks.Wait()

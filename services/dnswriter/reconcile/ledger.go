@@ -166,7 +166,8 @@ func (r *Reconciler) skip(ctx context.Context, name string, steps []Step) {
 func (r *Reconciler) noted() iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, names := range []iter.Seq[string]{
-			maps.Keys(r.tallies), maps.Keys(r.conflicts), maps.Keys(r.skipped), maps.Keys(r.holds), maps.Keys(r.waiting), maps.Keys(r.following),
+			maps.Keys(r.tallies), maps.Keys(r.conflicts), maps.Keys(r.skipped), maps.Keys(r.holds), maps.Keys(r.waiting),
+			maps.Keys(r.replacements), maps.Keys(r.following),
 		} {
 			for name := range names {
 				if !yield(name) {

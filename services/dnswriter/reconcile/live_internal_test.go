@@ -30,19 +30,25 @@ func follow(t *testing.T, cfg Config, m *memory, hosts ...events.Reservation) *l
 	l.src = eventstest.NewSource(t, l.server.Connect(), "us3")
 	l.src.Put(hosts...)
 	l.src.Beat(time.Second)
-	cfg.Provider, cfg.View = m, events.NewView()
+	l.again(cfg)
+	return l
+}
+
+// again makes another Reconciler, as after a restart.
+func (l *live) again(cfg Config) {
+	l.t.Helper()
+	cfg.Provider, cfg.View = l.memory, events.NewView()
 	if len(cfg.Zones.All()) == 0 {
-		cfg.Zones = parseZones(t, labZone)
+		cfg.Zones = parseZones(l.t, labZone)
 	}
 	cfg.Log = slog.New(slog.NewTextHandler(l.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	l.r = New(cfg)
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	ctx, cancel := context.WithCancel(context.WithoutCancel(l.t.Context()))
 	var watching conc.WaitGroup
-	t.Cleanup(watching.Wait)
-	t.Cleanup(cancel)
+	l.t.Cleanup(watching.Wait)
+	l.t.Cleanup(cancel)
 	conn := l.server.Connect()
 	watching.Go(func() { _ = events.Watch(ctx, conn, cfg.View, l.r.Handlers()) })
-	return l
 }
 
 // run runs the Reconciler while the test looks at it.

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/sourcegraph/conc"
+
+	"github.com/keastream/keastream/services/dnswriter/brake"
 )
 
 // Result is what one check did.
@@ -21,6 +23,8 @@ type Result struct {
 	// time that nobody asks for them, each as "a.lab.example.com A 192.0.2.1",
 	// sorted. Incomplete are the sources without which it cannot be proved.
 	Withheld, Incomplete []string
+	// Stopped is what the brake withholds, at most one list of each kind.
+	Stopped []brake.List
 }
 
 const (
@@ -117,14 +121,20 @@ func (r *Reconciler) checkOnce(ctx context.Context) error {
 	}
 }
 
-// awaitProof waits until nothing is left to do, but not for ever.
+// awaitProof waits until nothing is left to do but what the brake has judged and
+// withholds, but not for ever.
 func (r *Reconciler) awaitProof(ctx context.Context) {
 	deadline := time.Now().Add(r.cfg.HoldDown + grace)
 	for time.Now().Before(deadline) {
 		r.mu.Lock()
-		open := len(r.holds) + len(r.waiting) + r.queue.len()
+		open := len(r.waiting) + r.queue.len()
+		for _, h := range r.holds {
+			if !r.braked(h) || r.cfg.Brake != nil && !h.told {
+				open++
+			}
+		}
 		r.mu.Unlock()
-		if open == 0 || !sleep(ctx, glance) {
+		if open == 0 && r.cfg.Brake.Judged() || !sleep(ctx, glance) {
 			return
 		}
 	}
@@ -136,6 +146,7 @@ func (r *Reconciler) result(ctx context.Context) Result {
 	r.raise(ctx, time.Now().Add(r.cfg.HoldDown)) // there is no later
 	result := Result{Created: r.total.created, Updated: r.total.updated, Removed: r.total.removed}
 	result.Withheld, result.Incomplete = r.withheld()
+	result.Stopped = r.cfg.Brake.Lists()
 	for _, steps := range r.skipped {
 		result.Skipped += len(steps)
 	}

@@ -102,6 +102,16 @@ func (q *queue) nudge(name string) {
 	}
 }
 
+// recall asks for a name like nudge, and again for one that a worker has: it may
+// have looked before what is new now.
+func (q *queue) recall(name string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if it := q.items[name]; it == nil || it.busy || it.place >= 0 && it.failures == 0 {
+		q.ready(q.item(name))
+	}
+}
+
 // follow asks for names because of what was found or done at another one, in
 // the way in which that one was asked for.
 func (q *queue) follow(cause task, names []string) {
@@ -296,14 +306,14 @@ func (q *queue) retry(t task, unserved bool) time.Duration {
 }
 
 // postpone gives a name back that must not be worked on now, for a reason that
-// has nothing to do with it. It comes again after a moment, and a check goes on
-// waiting for it.
-func (q *queue) postpone(t task) {
+// has nothing to do with it. It comes again after a moment. If it is kept, a check
+// goes on waiting for it.
+func (q *queue) postpone(t task, kept bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	it := q.items[t.name]
-	it.busy = false
-	delete(q.working, it.name)
+	it.anew = it.anew || kept
+	q.release(t)
 	if it.since.IsZero() {
 		it.since, it.committed = t.since, t.committed
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/keastream/keastream/pkg/events"
+	"github.com/keastream/keastream/services/dnswriter/brake"
 	"github.com/keastream/keastream/services/dnswriter/dns"
 )
 
@@ -42,6 +43,10 @@ type Config struct {
 	// would have asked for does not go without a person's approval: the filter may
 	// be narrower than it was.
 	Cares func(events.Reservation) bool
+	// Brake stops what takes away much at once; nil: nothing is too much, and what
+	// the filter leaves out stays for good. It must be given the Reconciler's Owned
+	// and Released, and is run by Run and RunOnce.
+	Brake *brake.Brake
 	// Lease lets one of several instances work at a time; nil: this one always
 	// works. See Lease.
 	Lease Lease
@@ -125,6 +130,8 @@ type Reconciler struct {
 	holds map[string]*hold
 	// waiting are the names with a value that cannot be replaced yet.
 	waiting map[string]bool
+	// replacements are the values that names want to replace, for the brake.
+	replacements map[string][]brake.Item
 	// following are the reverse names with a PTR record that waits for its address
 	// record: the lane of that one asks for them.
 	following map[string]bool
@@ -163,6 +170,7 @@ func (r *Reconciler) blank() {
 	r.late = make(map[string]time.Time)
 	r.holds = make(map[string]*hold)
 	r.waiting = make(map[string]bool)
+	r.replacements = make(map[string][]brake.Item)
 	r.following = make(map[string]bool)
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/keastream/keastream/pkg/events"
+	"github.com/keastream/keastream/services/dnswriter/brake"
 	"github.com/keastream/keastream/services/dnswriter/dns"
 )
 
@@ -20,6 +21,7 @@ type hold struct {
 	absence *events.Absence
 	sources []string
 	rows    map[rowKey]bool
+	told    bool // the brake knows of it
 }
 
 // rowKey is what a row is recognised by. Its id may change.
@@ -40,12 +42,14 @@ const heartbeatAge = 30 * time.Second
 // beat is the last heartbeat of a source: its own time, and ours when it came.
 type beat struct{ at, came time.Time }
 
-// observe keeps the hold of a name in line with its plan, and remembers which
-// steps have to wait. The caller holds r.mu.
+// observe keeps the hold of a name in line with its plan, remembers which steps
+// have to wait, and tells the brake. The caller holds r.mu.
 func (r *Reconciler) observe(name string, changes Changes) {
+	defer r.tell(name)
 	rows := make(map[rowKey]bool)
 	sources := slices.Clone(r.cfg.Sources)
 	waits := false
+	var replacements []brake.Item
 	for _, s := range changes.Steps {
 		switch {
 		case s.Op == Remove:
@@ -53,7 +57,14 @@ func (r *Reconciler) observe(name string, changes Changes) {
 			sources = append(sources, s.Row.Owner.Sources()...)
 		case s.replaces() && !r.accounted(*s.Row.Owner):
 			waits = true
+		case s.replaces() && r.cfg.Brake != nil:
+			replacements = append(replacements, taking(brake.Replacement, s))
 		}
+	}
+	if len(replacements) > 0 {
+		r.replacements[name] = replacements
+	} else {
+		delete(r.replacements, name)
 	}
 	if waits {
 		r.waiting[name] = true
@@ -92,28 +103,16 @@ func (h *hold) covers(rows map[rowKey]bool, sources []string) bool {
 	return !slices.ContainsFunc(sources, func(s string) bool { return !slices.Contains(h.sources, s) })
 }
 
-// mayTake tells whether a step may be taken now. The caller holds r.mu and has
-// just planned the name.
+// mayTake tells whether a step may be taken now. The caller holds r.mu.
 func (r *Reconciler) mayTake(s Step) bool {
 	switch {
-	case s.Op == Remove && r.index.uncovered(s.counted()):
-		return false // nobody could approve it
 	case s.Op == Remove:
-		return r.proven(s)
+		return r.proven(s) && !r.brakes(s)
 	case s.replaces():
-		return r.accounted(*s.Row.Owner)
+		return r.accounted(*s.Row.Owner) && !r.brakes(s)
 	default:
 		return true
 	}
-}
-
-// counted returns the forward name that a step which takes something away counts
-// under: of a PTR row the one that it leads to, so that it goes with its address.
-func (s Step) counted() string {
-	if s.Row.Type == dns.PTR {
-		return s.Row.Value
-	}
-	return s.Row.Name
 }
 
 // replaces tells whether the step takes away a value that DNS has.
@@ -149,17 +148,17 @@ func (r *Reconciler) proven(s Step) bool {
 	})
 }
 
-// stillProven tells whether a removal may still be made: there may be many steps
-// between it and its plan, and each event of the name begins the proof anew.
-func (r *Reconciler) stillProven(s Step) bool {
+// still tells whether a step may still be taken: there may be many steps between
+// it and its plan, and each event of the name begins the proof of a removal anew.
+func (r *Reconciler) still(s Step) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.proven(s)
+	return r.mayTake(s)
 }
 
 // heartbeat lets every hold hear the heartbeat, so that none misses that a
 // source was incomplete in between, and asks for the names that may have their
-// proof.
+// proof. Those that the brake holds back are asked for when it lets them go.
 func (r *Reconciler) heartbeat(s events.SourceState) {
 	r.mu.Lock()
 	if !s.Heartbeat.At.Equal(r.beats[s.Source].at) { // a replay brings the last one again
@@ -167,7 +166,10 @@ func (r *Reconciler) heartbeat(s events.SourceState) {
 	}
 	names := slices.Collect(maps.Keys(r.waiting))
 	for name, h := range r.holds {
-		if h.absence.Confirmed(r.cfg.View, r.cfg.HoldDown) {
+		if h.told != r.allComplete(h.sources) {
+			r.tell(name)
+		}
+		if h.absence.Confirmed(r.cfg.View, r.cfg.HoldDown) && !r.braked(h) {
 			names = append(names, name)
 		}
 	}
@@ -178,13 +180,16 @@ func (r *Reconciler) heartbeat(s events.SourceState) {
 	}
 }
 
-// withheld lists what waits for its proof, each as "a.lab.example.com A
+// withheld lists what waits for its proof and not for the brake alone, each as "a.lab.example.com A
 // 192.0.2.1", sorted, and the sources that are not complete. The caller holds
 // r.mu.
 func (r *Reconciler) withheld() (records, incomplete []string) {
 	text := func(k rowKey) string { return fmt.Sprintf("%s %s %s", k.name, k.rtype, k.value) }
 	sources := make(map[string]bool)
 	for _, h := range r.holds {
+		if h.told && r.braked(h) && r.cfg.Brake.Judged() {
+			continue // see brake.List
+		}
 		for key := range h.rows {
 			records = append(records, text(key))
 		}

@@ -14,14 +14,18 @@ type rows struct {
 	*packer
 	first map[string]packed
 	more  map[string][]packed // the second and later ones
+	owned *int                // how many forward names have a row of ours
 }
 
 func newRows() rows {
-	return rows{packer: newPacker(), first: make(map[string]packed), more: make(map[string][]packed)}
+	return rows{packer: newPacker(), first: make(map[string]packed), more: make(map[string][]packed), owned: new(int)}
 }
 
 func (t rows) add(row dns.Row) {
 	p := t.pack(row)
+	if p.ours() && !t.hasOurs(row.Name) {
+		t.own(row.Name, 1)
+	}
 	if _, taken := t.first[row.Name]; taken {
 		t.more[row.Name] = append(t.more[row.Name], p)
 		return
@@ -53,6 +57,12 @@ func (t rows) put(name string, all []dns.Row) {
 }
 
 func (t rows) set(name string, all []packed) {
+	switch had, has := t.hasOurs(name), slices.ContainsFunc(all, packed.ours); {
+	case had && !has:
+		t.own(name, -1)
+	case has && !had:
+		t.own(name, 1)
+	}
 	delete(t.more, name)
 	if len(all) == 0 {
 		delete(t.first, name)
@@ -61,6 +71,18 @@ func (t rows) set(name string, all []packed) {
 	t.first[name] = all[0]
 	if len(all) > 1 {
 		t.more[name] = all[1:]
+	}
+}
+
+// hasOurs tells whether a name has a row of ours.
+func (t rows) hasOurs(name string) bool {
+	return t.first[name].ours() || slices.ContainsFunc(t.more[name], packed.ours)
+}
+
+// own counts a name that has a row of ours now, or has none any more.
+func (t rows) own(name string, n int) {
+	if !dns.IsReverse(name) {
+		*t.owned += n
 	}
 }
 
@@ -113,8 +135,8 @@ func (t rows) zones() (all []string) {
 // ours returns those that have a row of ours.
 func (t rows) ours() iter.Seq[string] {
 	return func(yield func(string) bool) {
-		for name, first := range t.first {
-			if (first.ours() || slices.ContainsFunc(t.more[name], packed.ours)) && !yield(name) {
+		for name := range t.first {
+			if t.hasOurs(name) && !yield(name) {
 				return
 			}
 		}

@@ -74,6 +74,15 @@ func TestRowsAreASliceByName(t *testing.T) {
 			if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 				t.Fatalf("the rows (-want +got):\n%s", diff)
 			}
+			forward := 0
+			for name, rows := range want {
+				if !dns.IsReverse(name) && slices.ContainsFunc(rows, ours) {
+					forward++
+				}
+			}
+			if *table.owned != forward {
+				t.Fatalf("%d forward names have rows of ours, %d are counted", forward, *table.owned)
+			}
 			var zones, owned []string
 			for name, rows := range want {
 				for _, r := range rows {

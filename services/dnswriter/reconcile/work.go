@@ -44,7 +44,9 @@ func (r *Reconciler) process(ctx, stop context.Context, t task) {
 	case settled:
 		r.settled(ctx, t)
 	case errors.Is(failure, errUnheld):
-		r.queue.postpone(t)
+		r.queue.postpone(t, true)
+	case errors.Is(failure, errBraked):
+		r.queue.postpone(t, false) // the brake itself tells why, also for how long
 	case failure != nil:
 		r.failed(ctx, t, failure)
 	default:
@@ -153,8 +155,14 @@ func (r *Reconciler) plan(name string) Changes {
 // read and planned anew.
 func (r *Reconciler) take(ctx context.Context, t *task, steps []Step) error {
 	for _, s := range steps {
-		if s.Op == Remove && !r.stillProven(s) {
+		if !r.still(s) {
 			return nil // something was heard since it was planned
+		}
+		if err := r.count(ctx, s); err != nil {
+			return fmt.Errorf("%w: %w", errBraked, err)
+		}
+		if !r.still(s) {
+			return nil // and since it was counted
 		}
 		if !r.maySend() {
 			return errUnheld

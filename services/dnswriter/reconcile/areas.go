@@ -124,6 +124,9 @@ func (r *Reconciler) leaveZones(ctx context.Context) {
 	}
 	r.cache.drop(gone)
 	r.fresh.drop(func(_, zone string) bool { return gone(zone) })
+	for name := range r.publications.byName {
+		r.publications.drop(name, func(p *publication) bool { return gone(p.zone) })
+	}
 	for name, made := range r.withdrawn {
 		made = slices.DeleteFunc(made, func(row dns.Row) bool { return gone(row.Zone) })
 		if r.withdrawn[name] = made; len(made) == 0 {
@@ -202,6 +205,7 @@ func (r *Reconciler) readArea(ctx context.Context, a area) error {
 	}
 	r.cache.install(reading, a, rows)
 	r.seen(rows)
+	r.lookedOver(a, reading)
 	r.read[a] = true
 	delete(r.unread, a)
 	r.mu.Unlock()

@@ -44,6 +44,9 @@
 // planned, and is taken when there is both the proof and the brake's word. It is
 // counted before it is sent. See package brake, and braking.go.
 //
+// An accepted change need not be published yet. It is followed until it is, by
+// what is read anyhow and by looks that become rarer: see publication.
+//
 // # When something fails
 //
 //   - A step that failed is never just repeated: its name is read first, and

@@ -34,6 +34,10 @@ type memory struct {
 	// slow says how long an answer takes after the call took effect; nil: no time.
 	slow func(call, name string) time.Duration
 
+	// delay is how long a change that was accepted takes to be published.
+	delay  time.Duration
+	stamps map[string]time.Time // of rows by id that are on their way
+
 	rows    []dns.Row
 	last    int
 	calls   map[string]int
@@ -84,6 +88,7 @@ func (m *memory) call(ctx context.Context, what, name string, effect func() erro
 			return err
 		}
 	}
+	m.publish()
 	err := effect()
 	if m.slow != nil {
 		wait := m.slow(what, name)
@@ -92,6 +97,24 @@ func (m *memory) call(ctx context.Context, what, name string, effect func() erro
 		m.mu.Lock()
 	}
 	return err
+}
+
+// publish lets what was accepted long enough ago arrive.
+func (m *memory) publish() {
+	arrived := func(row dns.Row) bool { return time.Since(m.stamps[row.ID]) >= m.delay }
+	m.rows = slices.DeleteFunc(m.rows, func(row dns.Row) bool { return row.Deleting && arrived(row) })
+	for i, row := range m.rows {
+		m.rows[i].Pending = row.Pending && !arrived(row)
+	}
+}
+
+// delayed notes that a row has changed, and tells whether that takes its time.
+func (m *memory) delayed(id string) bool {
+	if m.stamps == nil {
+		m.stamps = make(map[string]time.Time)
+	}
+	m.stamps[id] = time.Now()
+	return m.delay > 0
 }
 
 // master is the error for a zone that the server does not have.
@@ -156,6 +179,7 @@ func (m *memory) Create(ctx context.Context, zone string, rec dns.Record, owner 
 			return err
 		}
 		id = m.add(zone, rec, &owner)
+		m.rows[len(m.rows)-1].Pending = m.delayed(id)
 		return nil
 	})
 	return id, err
@@ -170,7 +194,7 @@ func (m *memory) Update(ctx context.Context, row dns.Row, rec dns.Record, owner 
 		if i < 0 {
 			return dns.ErrChanged
 		}
-		m.rows[i].Record, m.rows[i].Owner = rec, &owner
+		m.rows[i].Record, m.rows[i].Owner, m.rows[i].Pending = rec, &owner, m.delayed(m.rows[i].ID)
 		return nil
 	})
 }
@@ -184,6 +208,8 @@ func (m *memory) Delete(ctx context.Context, row dns.Row) error {
 		switch {
 		case i >= 0 && m.rows[i].ID != row.ID:
 			return dns.ErrChanged
+		case i >= 0 && m.delayed(row.ID):
+			m.rows[i].Deleting = true
 		case i >= 0:
 			m.rows = slices.Delete(m.rows, i, i+1)
 		}

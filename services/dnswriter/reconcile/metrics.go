@@ -14,19 +14,20 @@ import (
 
 // Metrics are the collectors of all scopes. No label holds a name of a host.
 type Metrics struct {
-	records    *prometheus.GaugeVec     // scope, type, state
-	changes    *prometheus.CounterVec   // scope, type, op, result
-	duration   *prometheus.HistogramVec // scope
-	success    *prometheus.GaugeVec     // scope
-	attempt    *prometheus.GaugeVec     // scope
-	events     *prometheus.CounterVec   // scope, operation, result
-	skips      *prometheus.GaugeVec     // scope, op
-	conflicts  *prometheus.GaugeVec     // scope
-	parked     *prometheus.GaugeVec     // scope, reason
-	latency    *prometheus.HistogramVec // scope
-	lag        *prometheus.HistogramVec // scope
-	createOnly *prometheus.GaugeVec     // scope
-	queue      *queueLength
+	records     *prometheus.GaugeVec     // scope, type, state
+	changes     *prometheus.CounterVec   // scope, type, op, result
+	duration    *prometheus.HistogramVec // scope
+	success     *prometheus.GaugeVec     // scope
+	attempt     *prometheus.GaugeVec     // scope
+	events      *prometheus.CounterVec   // scope, operation, result
+	skips       *prometheus.GaugeVec     // scope, op
+	conflicts   *prometheus.GaugeVec     // scope
+	parked      *prometheus.GaugeVec     // scope, reason
+	latency     *prometheus.HistogramVec // scope
+	lag         *prometheus.HistogramVec // scope
+	createOnly  *prometheus.GaugeVec     // scope
+	unpublished *prometheus.GaugeVec     // scope
+	queue       *queueLength
 }
 
 // NewMetrics registers the collectors. With nil they count for nobody.
@@ -62,12 +63,14 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			"Time from a change in Kea's database, by its clock, to the acceptance by the DNS server, by ours.",
 			prometheus.ExponentialBuckets(0.01, 2, 18)),
 		createOnly: gauge("dns_create_only", "1 if the DNS server keeps no marks, so that nothing is changed or removed.", "scope"),
+		unpublished: gauge("dns_unpublished_records",
+			"Records whose change the DNS server has accepted and, as far as is known, not published yet; at most 10,000 are followed.", "scope"),
 		queue: &queueLength{desc: prometheus.NewDesc("keastream_dns_queued_names",
 			"Names that wait for a worker, have one, or wait to be tried again.", []string{"scope"}, nil)},
 	}
 	if reg != nil {
 		reg.MustRegister(m.records, m.changes, m.duration, m.success, m.attempt, m.events, m.skips,
-			m.conflicts, m.parked, m.latency, m.lag, m.createOnly, m.queue)
+			m.conflicts, m.parked, m.latency, m.lag, m.createOnly, m.unpublished, m.queue)
 	}
 	return m
 }
@@ -107,6 +110,7 @@ type scoped struct {
 
 	duration, latency, lag                  prometheus.Observer
 	success, attempt, conflicts, createOnly prometheus.Gauge
+	unpublished                             prometheus.Gauge
 }
 
 // reasonFailing counts the names that are tried again after a failure.
@@ -120,7 +124,7 @@ func (m *Metrics) scope(name string) scoped {
 		duration: m.duration.WithLabelValues(name), latency: m.latency.WithLabelValues(name),
 		lag:     m.lag.WithLabelValues(name),
 		success: m.success.WithLabelValues(name), attempt: m.attempt.WithLabelValues(name), conflicts: m.conflicts.WithLabelValues(name),
-		createOnly: m.createOnly.WithLabelValues(name),
+		createOnly: m.createOnly.WithLabelValues(name), unpublished: m.unpublished.WithLabelValues(name),
 	}
 	for _, rtype := range dns.Types() {
 		if managed(rtype) {

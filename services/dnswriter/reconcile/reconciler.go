@@ -60,6 +60,9 @@ type Config struct {
 	Sweep time.Duration
 	// Workers is how many names are worked on at a time. Default: 8.
 	Workers int
+	// Verify hears of accepted and published changes; nil means nobody wants to
+	// know.
+	Verify Verify
 	// Metrics counts; nil means nobody wants to know.
 	Metrics *Metrics
 	// Log hears of changes, conflicts and failures; nil means no log.
@@ -130,6 +133,9 @@ type Reconciler struct {
 	holds map[string]*hold
 	// waiting are the names with a value that cannot be replaced yet.
 	waiting map[string]bool
+	// publications are the changes that were accepted and are not known to be
+	// published.
+	publications *publications
 	// replacements are the values that names want to replace, for the brake.
 	replacements map[string][]brake.Item
 	// following are the reverse names with a PTR record that waits for its address
@@ -171,6 +177,7 @@ func (r *Reconciler) blank() {
 	r.holds = make(map[string]*hold)
 	r.waiting = make(map[string]bool)
 	r.replacements = make(map[string][]brake.Item)
+	r.publications = newPublications()
 	r.following = make(map[string]bool)
 }
 

@@ -97,6 +97,7 @@ func (r *Reconciler) refresh(ctx context.Context, name string) error {
 		r.mu.Lock()
 		if has(r.index.placement.Served, zone) { // it may have vanished meanwhile
 			r.cache.put(zone, name, rows)
+			r.looked(name, func(z string) bool { return z == zone }, rows)
 		}
 		r.mu.Unlock()
 	}
@@ -221,6 +222,7 @@ func (r *Reconciler) apply(ctx context.Context, t *task, s Step) error {
 		r.mu.Unlock()
 	}
 	r.mu.Lock()
+	r.accepted(s)
 	r.total.add(s.Op)
 	r.history.changed(t.name, s, time.Now())
 	if t.check {

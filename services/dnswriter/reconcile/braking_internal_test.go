@@ -128,6 +128,10 @@ func TestBrakeStopsWhatIsTooMuch(t *testing.T) {
 		}
 		b.awaitProof(4)
 		b.awaitRows(rowsWithout(1)...)
+		explained, _, err := b.r.Explain("h2."+labZone, 1)
+		if text := fmt.Sprint(explained); err != nil || !strings.Contains(text, "approve "+list.Hash) {
+			t.Errorf("the explanation is %s, %v", text, err)
+		}
 		b.approve(list)
 		b.awaitRows(rowsWithout(1, 2, 3)...)
 		b.await("an empty list", func() bool { return len(b.brake.Lists()) == 0 })

@@ -151,6 +151,9 @@ func (r *Reconciler) whyNot(s Step) (why []string) {
 			}
 		}
 	}
+	if r.brakes(s) {
+		why = append(why, r.brakedBy(s))
+	}
 	if r.follows(s) {
 		why = append(why, "its name must have the address in DNS first")
 	}

@@ -443,6 +443,7 @@ func TestObservingProviderRefuses(t *testing.T) {
 	_, create := p.Create(t.Context(), labZone, row.Record, dns.Owner{}, true)
 	for call, err := range map[string]error{
 		"create": create, "update": p.Update(t.Context(), row, row.Record, dns.Owner{}), "delete": p.Delete(t.Context(), row),
+		"adopt": p.Adopt(t.Context(), row, dns.Owner{}),
 	} {
 		if !errors.Is(err, errObserving) || m.count(call) != 0 {
 			t.Errorf("%s was not refused: %v", call, err)

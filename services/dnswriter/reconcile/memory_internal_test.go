@@ -217,6 +217,17 @@ func (m *memory) Delete(ctx context.Context, row dns.Row) error {
 	})
 }
 
+func (m *memory) Adopt(ctx context.Context, row dns.Row, owner dns.Owner) error {
+	return m.call(ctx, "adopt", row.Name, func() error {
+		i := slices.IndexFunc(m.rows, func(r dns.Row) bool { return r.ID == row.ID && r.Record == row.Record })
+		if i < 0 {
+			return dns.ErrChanged
+		}
+		m.rows[i].Owner = &owner
+		return nil
+	})
+}
+
 func (m *memory) find(f func(dns.Row) bool) []dns.Row {
 	return slices.DeleteFunc(slices.Clone(m.rows), func(r dns.Row) bool { return !f(r) })
 }

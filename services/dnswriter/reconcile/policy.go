@@ -71,3 +71,6 @@ func (readOnly) Update(context.Context, dns.Row, dns.Record, dns.Owner) error { 
 
 // Delete implements Provider.
 func (readOnly) Delete(context.Context, dns.Row) error { return errObserving }
+
+// Adopt implements Provider.
+func (readOnly) Adopt(context.Context, dns.Row, dns.Owner) error { return errObserving }

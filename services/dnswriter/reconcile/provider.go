@@ -52,4 +52,9 @@ type Provider interface {
 	// a success. dns.ErrChanged means that what is there now is not ours, or is
 	// an equal row with another id.
 	Delete(ctx context.Context, row dns.Row) error
+
+	// Adopt sets our mark on a row that is not ours and leaves the rest of it as it
+	// is. dns.ErrChanged means that the row is not there any more as given. Doing it
+	// twice is the same as once. A Reconciler never calls it: see FindAdoptions.
+	Adopt(ctx context.Context, row dns.Row, owner dns.Owner) error
 }

@@ -292,3 +292,32 @@ func TestBrakeLetsMistakesBeTakenBack(t *testing.T) {
 		})
 	})
 }
+
+// Who stands by has nothing that he wants to take away. The brake is told when
+// everything has been looked at, on which a look without writing waits.
+func TestBrakeKnowsOfALeadership(t *testing.T) {
+	t.Parallel()
+	m := &memory{}
+	m.put("a", "192.0.2.1", "us3")
+	lease := newChair()
+	inBubble(t, Config{Lease: lease}, m, []string{"a 192.0.2.2"}, func(b *bench) {
+		b.r.cfg.Brake = brake.New(brake.Config{
+			Scope: "internal", HoldDown: time.Hour, ReadOnly: true, Owned: b.r.Owned, Released: b.r.Released,
+		})
+		lists := func() int { time.Sleep(30 * time.Second); return len(b.r.cfg.Brake.Lists()) }
+		b.run(func() {
+			lease.give()
+			if n := lists(); n != 1 {
+				t.Errorf("%d lists after the first check", n)
+			}
+			lease.take()
+			b.gone(1)
+			b.after(time.Second, "a 192.0.2.1")
+			m.do(func() { m.rows = nil })
+			lease.give()
+			if n := lists(); n != 0 {
+				t.Errorf("%d lists of what another instance has done", n)
+			}
+		})
+	})
+}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/keastream/keastream/internal/daemon"
 	"github.com/keastream/keastream/pkg/events"
+	"github.com/keastream/keastream/services/dnswriter/brake"
 	"github.com/keastream/keastream/services/dnswriter/dns"
 	"github.com/keastream/keastream/services/dnswriter/reconcile"
 )
@@ -51,7 +52,7 @@ func (v adoptVerb) Validate() error {
 
 // Run lists what can be adopted, and adopts it unless it is told not to.
 func (v *adoptVerb) Run(ctx context.Context, d *daemon.Daemon) error {
-	return v.Sight.look(ctx, d, caution{Policy: "sync", HoldDown: 10 * time.Second}, func(ctx context.Context, seen seen) error {
+	return v.Sight.look(ctx, d, caution{Policy: "sync", HoldDown: 10 * time.Second, MaxRemovals: brake.DefaultLimit}, func(ctx context.Context, seen seen) error {
 		all := make([]reconcile.Findings, len(seen.scopes))
 		err := seen.scopes.each(func(i int, s scope) (err error) {
 			all[i], err = s.FindAdoptions(ctx)

@@ -11,6 +11,8 @@ import (
 
 	"github.com/keastream/keastream/internal/daemon"
 	"github.com/keastream/keastream/pkg/events"
+	"github.com/keastream/keastream/services/dnswriter/brake"
+	"github.com/keastream/keastream/services/dnswriter/lease"
 	"github.com/keastream/keastream/services/dnswriter/reconcile"
 )
 
@@ -32,8 +34,28 @@ type cutList struct {
 
 type statusAnswer struct {
 	Version string                   `json:"version"`
+	Lease   leaseStatus              `json:"lease"`
 	Scopes  []reconcile.Status       `json:"scopes"`
 	Sources []reconcile.SourceStatus `json:"sources"`
+}
+
+// leaseStatus says which instance works. Without a lease it is this one.
+type leaseStatus struct {
+	Leads  bool   `json:"leads"`
+	Holder string `json:"holder"`
+}
+
+// withheldAnswer has what the brakes withhold: total counts records.
+type withheldAnswer struct {
+	cutList
+	Lists []withheldList `json:"lists"`
+}
+
+// withheldList is one list with the command that approves it.
+type withheldList struct {
+	brake.List
+	Reason  string `json:"reason"`
+	Approve string `json:"approve"`
 }
 
 type conflictsAnswer struct {
@@ -47,9 +69,10 @@ type parkedAnswer struct {
 }
 
 // serve adds the answers about the scopes to the HTTP server.
-func (all scopes) serve(d *daemon.Daemon, view *events.View) {
+func (all scopes) serve(d *daemon.Daemon, view *events.View, lease *lease.Lease) {
 	d.Answer("/api/v1/status", func(_ context.Context, query url.Values) (any, error) {
 		answer := statusAnswer{Version: daemon.Version(), Scopes: []reconcile.Status{}, Sources: reconcile.Sources(view)}
+		answer.Lease.Holder, answer.Lease.Leads = lease.Holder()
 		for _, s := range all {
 			answer.Scopes = append(answer.Scopes, s.Status())
 		}
@@ -62,6 +85,10 @@ func (all scopes) serve(d *daemon.Daemon, view *events.View) {
 	d.Answer("/api/v1/parked", func(_ context.Context, query url.Values) (any, error) {
 		list, cut, err := gather(all, query, func(s scope, limit int) ([]reconcile.ParkedItem, int) { return s.Parked(limit) })
 		return parkedAnswer{cut, list}, err
+	})
+	d.Answer("/api/v1/withheld", func(_ context.Context, query url.Values) (any, error) {
+		lists, cut, err := withheld(all, query)
+		return withheldAnswer{cut, lists}, err
 	})
 	d.Answer("/api/v1/explain", func(_ context.Context, query url.Values) (any, error) {
 		if err := onlyParameters(query, "q", "scope"); err != nil {
@@ -96,6 +123,30 @@ func gather[T any](all scopes, query url.Values, list func(s scope, limit int) (
 	}
 	cut.Truncated = cut.Total > len(items)
 	return items, cut, nil
+}
+
+// withheld returns the lists of the brakes, whose records are cut together.
+func withheld(all scopes, query url.Values) (lists []withheldList, cut cutList, err error) {
+	lists = []withheldList{}
+	if err := onlyParameters(query, "limit", "scope"); err != nil {
+		return lists, cut, err
+	}
+	limit, limitErr := limitOf(query)
+	asked, scopeErr := all.named(query.Get("scope"))
+	if err := errors.Join(limitErr, scopeErr); err != nil {
+		return lists, cut, err
+	}
+	shown := 0
+	for _, s := range asked {
+		for _, list := range s.brake.Lists() {
+			cut.Total += len(list.Items)
+			list.Items = append([]brake.Item{}, list.Items[:min(len(list.Items), limit-shown)]...)
+			shown += len(list.Items)
+			lists = append(lists, withheldList{list, list.String(), list.Command()})
+		}
+	}
+	cut.Truncated = cut.Total > shown
+	return lists, cut, nil
 }
 
 // named returns the scope of a name, or all scopes for "".

@@ -52,6 +52,22 @@ type explainAnswer struct {
 type explanation struct {
 	reconcile.Explanation
 	Removed []restorable `json:"removed"`
+	// Verified is how far the last changes have come, by --verify-dns.
+	Verified []verification `json:"verified"`
+}
+
+// verification is how far a change of a record has come: accepted by SOLIDserver,
+// published by it, verified by the answers of the authoritative servers, or
+// unverified, with the reason.
+type verification struct {
+	Record    string    `json:"record"`
+	Gone      bool      `json:"gone"`
+	Stage     string    `json:"stage"`
+	Accepted  time.Time `json:"accepted,omitzero"`
+	Published time.Time `json:"published,omitzero"`
+	Asked     time.Time `json:"asked,omitzero"`
+	Verified  time.Time `json:"verified,omitzero"`
+	Reason    string    `json:"reason,omitzero"`
 }
 
 // restorable is a reservation that is gone, with what brings it back.
@@ -70,7 +86,7 @@ func (all scopes) explain(query string) (explainAnswer, error) {
 		}
 		answer.Total += total
 		for _, e := range list {
-			of := explanation{Explanation: e, Removed: []restorable{}}
+			of := explanation{Explanation: e, Removed: []restorable{}, Verified: s.verified(e.Name)}
 			for _, gone := range e.Removed {
 				of.Removed = append(of.Removed, restorable{gone, restoreSQL(gone)})
 			}
@@ -79,6 +95,18 @@ func (all scopes) explain(query string) (explainAnswer, error) {
 	}
 	answer.Truncated = answer.Total > len(answer.Names)
 	return answer, nil
+}
+
+// verified returns how far the last changes of a name have come.
+func (s scope) verified(name string) []verification {
+	all := []verification{}
+	for _, state := range s.verify.State(name) {
+		all = append(all, verification{
+			Record: string(state.Record.Type) + " " + state.Record.Value, Gone: state.Gone, Stage: string(state.Stage),
+			Accepted: state.Accepted, Published: state.Published, Asked: state.Asked, Verified: state.Verified, Reason: state.Reason,
+		})
+	}
+	return all
 }
 
 // Run prints what a running dnswriter says, or what a look at the name tells.
@@ -201,6 +229,9 @@ func (e explanation) write(text *strings.Builder, told map[events.Key]bool) {
 	if f := e.LastFailure; f != nil {
 		line("  last failure: %s, tried again %s: %s", stampUTC(f.At), stampUTC(f.Retry), f.Error)
 	}
+	for _, v := range e.Verified {
+		v.write(line)
+	}
 	for _, gone := range e.Removed {
 		key := events.Key{Source: gone.Source, HostID: gone.HostID}
 		line("  gone: %s/%d %q, deleted %s", gone.Source, gone.HostID, gone.Hostname, stampUTC(gone.At))
@@ -212,5 +243,22 @@ func (e explanation) write(text *strings.Builder, told map[events.Key]bool) {
 		for sql := range strings.Lines(gone.RestoreSQL) {
 			line("      %s", strings.TrimSuffix(sql, "\n"))
 		}
+	}
+}
+
+func (v verification) write(line func(format string, args ...any)) {
+	what := v.Record
+	if v.Gone {
+		what = "removal of " + what
+	}
+	line("  %s: %s, accepted %s", what, v.Stage, stampUTC(v.Accepted))
+	if !v.Published.IsZero() {
+		line("      published %s", stampUTC(v.Published))
+	}
+	switch {
+	case !v.Verified.IsZero():
+		line("      verified %s", stampUTC(v.Verified))
+	case v.Reason != "":
+		line("      asked %s: %s", stampUTC(v.Asked), v.Reason)
 	}
 }

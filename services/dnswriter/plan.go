@@ -85,6 +85,9 @@ func (p planned) text() string {
 	}
 	fmt.Fprintf(&text, "scope %s: %d changes to be made, %d of them withheld, %d not allowed by --policy %s, %d conflicts, %d parked\n",
 		p.Scope, len(p.Plan.Steps), withheld, len(p.Plan.Skipped), p.Policy, len(p.Plan.Conflicts), len(p.Parked))
+	for _, list := range p.Plan.Lists {
+		fmt.Fprintf(&text, "  list %s: %s\n", list.Hash, printable(list.String()))
+	}
 	for _, s := range p.Plan.Proposals {
 		fmt.Fprintf(&text, "  %s\n", printable(s.Step.String()))
 		for _, why := range s.Withheld {

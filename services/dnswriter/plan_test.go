@@ -49,6 +49,13 @@ func (w *world) readOnly() {
 	}))
 }
 
+// readOnlyWhile has every write fail the test while do runs.
+func (w *world) readOnlyWhile(do func()) {
+	w.readOnly()
+	do()
+	w.sim.SetFaults(nil)
+}
+
 func says(t *testing.T, output string, wanted ...string) {
 	t.Helper()
 	for _, want := range wanted {

@@ -4,16 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/sourcegraph/conc"
 
 	"github.com/keastream/keastream/internal/daemon"
 	"github.com/keastream/keastream/pkg/events"
-	"github.com/keastream/keastream/services/dnswriter/reconcile"
+	"github.com/keastream/keastream/services/dnswriter/bucket"
+	"github.com/keastream/keastream/services/dnswriter/lease"
 	"github.com/keastream/keastream/services/dnswriter/solidserver"
 )
 
@@ -40,11 +39,11 @@ func (v runVerb) Validate() error {
 	}
 	wrong(v.Sweep < time.Second, "--sweep=%v: must be at least 1s", v.Sweep)
 	wrong(v.Workers < 1 || v.Workers > 64, "--workers=%d: must be from 1 to 64", v.Workers)
-	wrong(!leaseName.MatchString(v.Lease), "--lease=%s: give auto, off, or a name of up to 32 letters, digits, _ and -", v.Lease)
+	if err := lease.CheckName(v.Lease); err != nil {
+		errs = append(errs, fmt.Errorf("--lease: %w, or auto or off", err))
+	}
 	return errors.Join(errs...)
 }
-
-var leaseName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
 
 // solidserver returns the settings of the client. Each worker has one call under
 // way at a time, and so has the check of each scope while it reads a zone.
@@ -68,13 +67,15 @@ func (v *runVerb) Run(ctx context.Context, d *daemon.Daemon) error {
 	defer conn.Close()
 
 	view := events.NewView()
-	scopes, err := v.scopes(d, client, view)
+	documents := bucket.New(conn)
+	of := parts{client: client, view: view, bucket: documents, lease: v.newLease(d, documents)}
+	scopes, err := v.scopes(d, of)
 	if err != nil {
 		return err
 	}
 	handlers := scopes.handlers()
 	handlers.Alive, handlers.Log = d.Progress("stream", time.Minute).Beat, d.Log
-	scopes.serve(d, view)
+	scopes.serve(d, view, of.lease)
 	d.Ready("nats", func() error { return connected(conn) })
 	d.Ready("stream", scopes[0].CaughtUp)
 	tasks := []daemon.Task{{Name: "stream", Run: func(ctx context.Context) error {
@@ -83,11 +84,19 @@ func (v *runVerb) Run(ctx context.Context, d *daemon.Daemon) error {
 	if v.Once {
 		tasks = append(tasks, daemon.Task{Name: "reconcile", Run: func(ctx context.Context) error { return scopes.once(ctx, d) }})
 	}
+	if of.lease != nil {
+		d.Ready("lease", func() error { return led(of.lease) })
+		tasks = append(tasks, daemon.Task{Name: "lease", Run: of.lease.Run})
+	}
 	for _, s := range scopes {
 		d.Ready("dns "+s.name, s.InStep)
 		d.Ready("ownership marks "+s.name, s.KeepsMarks)
+		d.Ready("brake "+s.name, s.brake.Err)
 		if !v.Once {
 			tasks = append(tasks, daemon.Task{Name: "reconcile " + s.name, Run: s.Run})
+		}
+		if s.verify != nil {
+			tasks = append(tasks, daemon.Task{Name: "verify " + s.name, Run: s.verify.Run})
 		}
 	}
 	if d.Interactive() {
@@ -96,6 +105,15 @@ func (v *runVerb) Run(ctx context.Context, d *daemon.Daemon) error {
 		}})
 	}
 	return d.Run(ctx, tasks...)
+}
+
+// led tells whether some instance holds the lease: while none does, nothing is
+// written.
+func led(l *lease.Lease) error {
+	if holder, mine := l.Holder(); holder == "" && !mine {
+		return errors.New("no instance holds the lease: is NATS reachable, and may its user use the key-value bucket " + bucket.Name + "?")
+	}
+	return nil
 }
 
 // connected tells whether NATS is there. Without it DNS stays as it is.
@@ -108,82 +126,4 @@ func connected(conn *nats.Conn) error {
 	default:
 		return nats.ErrConnectionClosed
 	}
-}
-
-// A scope is one of the DNS servers that are kept in step, all by one picture of
-// the reservations and one client of the appliance.
-type scope struct {
-	*reconcile.Reconciler
-	name string
-}
-
-type scopes []scope
-
-// scopes makes the reconcilers of all scopes.
-func (v *runVerb) scopes(d *daemon.Daemon, client *solidserver.Client, view *events.View) (scopes, error) {
-	configs, err := v.Sight.configs(d, client, view, v.Caution)
-	if err != nil {
-		return nil, err
-	}
-	metrics := reconcile.NewMetrics(d.Metrics)
-	phases := newPhases(d.Status)
-	var all scopes
-	for _, c := range configs {
-		c.Sweep, c.Workers, c.Metrics = v.Sweep, v.Workers, metrics
-		c.Alive = d.Progress("reconcile "+c.Scope, time.Minute).Beat
-		c.Phase = phases.of(c.Scope, len(configs))
-		all = append(all, scope{name: c.Scope, Reconciler: reconcile.New(c)})
-	}
-	return all, nil
-}
-
-// handlers hands everything to every scope, one after the other.
-func (all scopes) handlers() events.Handlers {
-	each := make([]events.Handlers, len(all))
-	for i, s := range all {
-		each[i] = s.Handlers()
-	}
-	return events.Handlers{
-		Changed: func(d events.Difference) {
-			for _, h := range each {
-				h.Changed(d)
-			}
-		},
-		CaughtUp: func() {
-			for _, h := range each {
-				h.CaughtUp()
-			}
-		},
-		Heartbeat: func(s events.SourceState) {
-			for _, h := range each {
-				h.Heartbeat(s)
-			}
-		},
-	}
-}
-
-// once does one check of each scope, all at a time.
-func (all scopes) once(ctx context.Context, d *daemon.Daemon) error {
-	results := make([]reconcile.Result, len(all))
-	errs := make([]error, len(all))
-	var checks conc.WaitGroup
-	for i, s := range all {
-		checks.Go(func() { results[i], errs[i] = s.RunOnce(ctx) })
-	}
-	checks.Wait()
-	d.Line("")
-	verdicts := make([]error, len(all))
-	for i, s := range all {
-		result := results[i]
-		status := s.Status()
-		fmt.Fprintf(d.Out, "scope %s: %d records created, %d updated, %d removed, %d removals withheld, %d conflicts, %d parked\n",
-			s.name, result.Created, result.Updated, result.Removed, len(result.Withheld), status.Conflicts, status.ParkedInAll())
-		for _, record := range result.Withheld {
-			fmt.Fprintf(d.Out, "scope %s: withheld: %s\n", s.name, record)
-		}
-		if verdicts[i] = verdict(result, errs[i]); verdicts[i] != nil {
-			verdicts[i] = fmt.Errorf("scope %s: %w", s.name, verdicts[i])
-		}
-	}
-	return worst(verdicts)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/keastream/keastream/internal/secrets"
 	"github.com/keastream/keastream/pkg/events"
+	"github.com/keastream/keastream/services/dnswriter/brake"
 	"github.com/keastream/keastream/services/dnswriter/dns"
 	"github.com/keastream/keastream/services/dnswriter/reconcile"
 	"github.com/keastream/keastream/services/dnswriter/solidserver"
@@ -136,6 +137,8 @@ type caution struct {
 	Policy   string        `name:"policy" default:"sync" placeholder:"POLICY" help:"What may be done: sync (everything), upsert-only (nothing is removed), create-only (nothing is changed or removed), observe (nothing is written; log and metrics say what would be) (default: ${default})."`
 	Sources  []string      `name:"sources" placeholder:"SOURCE" help:"Sources in the stream that must be complete before any record is removed, in addition to those that the record itself names; a list or repeated."`
 	HoldDown time.Duration `name:"hold-down" default:"10s" help:"How long a reservation must be gone before its record is (default: ${default})."`
+	// A comma separates its parts.
+	MaxRemovals string `name:"max-removals" default:"10,10%,200" placeholder:"MIN,PERCENT,MAX" help:"How many names of a scope may lose their records in an hour without approval: PERCENT of those that have one, but at least MIN and at most MAX. If there are more, none goes before a person has approved them. Changes of address have the same limit of their own (default: ${default})."`
 }
 
 func (c caution) check() (errs []error) {
@@ -146,6 +149,9 @@ func (c caution) check() (errs []error) {
 		if err := events.CheckSource(source); err != nil {
 			errs = append(errs, fmt.Errorf("--sources: %w", err))
 		}
+	}
+	if _, err := c.limit(); err != nil {
+		errs = append(errs, err)
 	}
 	if c.HoldDown <= 0 || c.HoldDown > 24*time.Hour {
 		errs = append(errs, fmt.Errorf("--hold-down=%v: must be more than 0 and at most 24h", c.HoldDown))
@@ -158,6 +164,14 @@ func (c caution) policy() (p reconcile.Policy, err error) {
 		return p, fmt.Errorf("--policy: %w", err)
 	}
 	return p, nil
+}
+
+func (c caution) limit() (brake.Limit, error) {
+	limit, err := brake.ParseLimit(c.MaxRemovals)
+	if err != nil {
+		return limit, fmt.Errorf("--max-removals: %w", err)
+	}
+	return limit, nil
 }
 
 // byScope puts the values of a setting, each SCOPE=NAME, into names.

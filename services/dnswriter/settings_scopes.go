@@ -3,10 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
+	"maps"
 	"slices"
-	"strconv"
 	"strings"
+
+	"github.com/keastream/keastream/services/dnswriter/verify"
 )
 
 // The names of the scopes.
@@ -105,28 +106,11 @@ type resolvers struct {
 
 // servers returns host:port of the servers of each scope, as they were given.
 func (v resolvers) servers() (map[string][]string, error) {
-	servers := make(map[string][]string)
-	var errs []error
-	scope := ""
-	for _, text := range v.Verify {
-		address := text
-		if name, rest, ok := strings.Cut(text, "="); ok {
-			scope, address = name, rest
-		}
-		if scope != internalScope && scope != externalScope {
-			errs = append(errs, fmt.Errorf("--verify-dns=%s: give it as SCOPE=HOST:PORT, for example internal=192.0.2.53:53", text))
-			continue
-		}
-		full, err := withPort(address)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("--verify-dns=%s: %w: give it as SCOPE=HOST:PORT, for example internal=192.0.2.53:53", text, err))
-			continue
-		}
-		if !slices.Contains(servers[scope], full) {
-			servers[scope] = append(servers[scope], full)
-		}
+	servers, err := verify.ParseServers(v.Verify)
+	if err != nil {
+		return nil, fmt.Errorf("--verify-dns: %w", err)
 	}
-	return servers, errors.Join(errs...)
+	return servers, nil
 }
 
 func (v resolvers) check(scopes []string) (errs []error) {
@@ -134,28 +118,13 @@ func (v resolvers) check(scopes []string) (errs []error) {
 	if err != nil {
 		errs = append(errs, err)
 	}
-	for _, scope := range []string{internalScope, externalScope} {
-		if len(servers[scope]) > 0 && !slices.Contains(scopes, scope) {
+	for _, scope := range slices.Sorted(maps.Keys(servers)) {
+		switch {
+		case scope != internalScope && scope != externalScope:
+			errs = append(errs, fmt.Errorf("--verify-dns=%s=%s: scope %q is not internal or external", scope, servers[scope][0], scope))
+		case !slices.Contains(scopes, scope):
 			errs = append(errs, notWritten("--verify-dns="+scope+"="+servers[scope][0], scope))
 		}
 	}
 	return errs
-}
-
-// withPort completes the address of a DNS server.
-func withPort(address string) (string, error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		host, port = strings.TrimSuffix(strings.TrimPrefix(address, "["), "]"), "53"
-		if strings.Contains(host, ":") && net.ParseIP(host) == nil {
-			return "", errors.New("not a host and port")
-		}
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return "", errors.New("the port is not a number from 1 to 65535")
-	}
-	if host == "" || strings.ContainsAny(host, " /@[]") {
-		return "", errors.New("there is no host in it")
-	}
-	return net.JoinHostPort(host, port), nil
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -28,7 +27,7 @@ func TestAllWrongSettingsAreNamedAtOnce(t *testing.T) {
 	t.Parallel()
 	code, output := call(t, "--sources", "US3,ok", "--dns-zone", "bad zone,12=lab.example.com", "--dns-scope", "internal,public,internal",
 		"--subnet-id", "7,lab", "--name-pattern", "(bmc", "--name-pattern", "^[a-z]{1,3}$", "--verify-dns", "192.0.2.53,internal=:53,external=192.0.2.53",
-		"--lease", "a b", "--policy", "destroy", "--ptr", "maybe", "--allow-private", "all",
+		"--lease", "a b", "--max-removals", "10%", "--policy", "destroy", "--ptr", "maybe", "--allow-private", "all",
 		"--dns-server", "internal", "--dns-server", "secret=x", "--dns-view", "in", "--dns-view", "public=x", "--ttl", "4", "--hold-down", "0s", "--sweep", "10ms", "--workers", "65",
 		"--api-rate=-1", "--sds-host", "http://sds.example.com", "--sds-ca", "/does/not/exist", "--sds-auth", "kerberos", "--sds-username", "u")
 	if code != daemon.ExitSettings {
@@ -42,8 +41,7 @@ func TestAllWrongSettingsAreNamedAtOnce(t *testing.T) {
 		"--sweep=10ms", "--workers=65", "--api-rate=-1", "the API speaks https only", "/does/not/exist",
 		"--sds-auth=kerberos: not one of native, basic, token", "--sds-host: SOLIDserver host", "--sds-ca: read CA",
 		"there is no password for SOLIDserver: give the file, or the variable KEASTREAM_SDS_PASSWORD or SDS_PASSWORD",
-		"--subnet-id=lab: not the id of a subnet", "--name-pattern=(bmc: ", "--verify-dns=192.0.2.53: give it as SCOPE=HOST:PORT",
-		"--verify-dns=internal=:53: there is no host in it", "--verify-dns=external=192.0.2.53:53: scope external is not written", "--lease=a b",
+		"--subnet-id=lab: not the id of a subnet", "--name-pattern=(bmc: ", `--verify-dns: "192.0.2.53": give it as SCOPE=HOST:PORT`, `--lease: lease "a b"`, `--max-removals: "10%" is not of the form MIN,PERCENT,MAX`,
 	} {
 		if !strings.Contains(output, want) {
 			t.Errorf("the output does not say %q", want)
@@ -87,24 +85,6 @@ func TestAuthentication(t *testing.T) {
 	}
 	if code, output := call(t, "run", "--help"); code != daemon.ExitOK || !strings.Contains(output, "--sds-auth") || !strings.Contains(output, "(default: native)") {
 		t.Errorf("the exit code is %d", code)
-	}
-}
-
-func TestResolversOfScopes(t *testing.T) {
-	t.Parallel()
-	given := resolvers{[]string{"internal=192.0.2.53", "192.0.2.54:5353", "external=2001:db8::53", "internal=ns.site.com:53", "internal=[2001:db8::54]:54", "192.0.2.53:53"}}
-	servers, err := given.servers()
-	want := map[string][]string{
-		"internal": {"192.0.2.53:53", "192.0.2.54:5353", "ns.site.com:53", "[2001:db8::54]:54"},
-		"external": {"[2001:db8::53]:53"},
-	}
-	if err != nil || !maps.EqualFunc(servers, want, slices.Equal[[]string]) {
-		t.Errorf("the servers are %v, %v", servers, err)
-	}
-	for _, bad := range []string{"internal=", "internal=a:b:c", "internal=host:0", "internal=host:dns", "internal=a host", "public=192.0.2.53"} {
-		if _, err := (resolvers{[]string{bad}}).servers(); err == nil {
-			t.Errorf("%s is taken", bad)
-		}
 	}
 }
 

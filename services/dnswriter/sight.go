@@ -12,6 +12,8 @@ import (
 	"github.com/keastream/keastream/internal/daemon"
 	"github.com/keastream/keastream/internal/natsconn"
 	"github.com/keastream/keastream/pkg/events"
+	"github.com/keastream/keastream/services/dnswriter/brake"
+	"github.com/keastream/keastream/services/dnswriter/bucket"
 	"github.com/keastream/keastream/services/dnswriter/dns"
 	"github.com/keastream/keastream/services/dnswriter/reconcile"
 	"github.com/keastream/keastream/services/dnswriter/solidserver"
@@ -39,7 +41,8 @@ func (s sight) configs(d *daemon.Daemon, client *solidserver.Client, view *event
 	views, viewsErr := s.Target.Names.views()
 	policy, policyErr := caution.policy()
 	ptr, ptrErr := s.Placing.ptr()
-	if err := errors.Join(zonesErr, serversErr, viewsErr, policyErr, ptrErr); err != nil {
+	cares, caresErr := s.Filter.cares()
+	if err := errors.Join(zonesErr, serversErr, viewsErr, policyErr, ptrErr, caresErr); err != nil {
 		return nil, err
 	}
 	var all []reconcile.Config
@@ -48,7 +51,7 @@ func (s sight) configs(d *daemon.Daemon, client *solidserver.Client, view *event
 			Provider: client.Scope(name, servers[name], views[name]),
 			View:     view, Zones: zones, Sources: caution.Sources,
 			Scope: name, PublicOnly: s.Placing.publicOnly(name), PTR: ptr, Policy: policy, TTL: s.Placing.TTL,
-			HoldDown: caution.HoldDown, Log: d.Log,
+			HoldDown: caution.HoldDown, Cares: cares, Log: d.Log,
 		})
 	}
 	return all, nil
@@ -84,10 +87,15 @@ func (s sight) look(ctx context.Context, d *daemon.Daemon, caution caution, do f
 	}
 	var all scopes
 	writers := make(map[string]*solidserver.Scope)
+	limit, err := caution.limit()
+	if err != nil {
+		return err
+	}
+	documents := bucket.NewReader(conn)
 	for _, c := range configs {
 		writers[c.Scope], _ = c.Provider.(*solidserver.Scope)
 		c.Provider = reconcile.ReadOnly(c.Provider)
-		all = append(all, scope{name: c.Scope, Reconciler: reconcile.New(c)})
+		all = append(all, newScope(c, brake.Config{Limit: limit, Store: documents, ReadOnly: true}))
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	var following conc.WaitGroup

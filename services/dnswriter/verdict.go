@@ -20,6 +20,12 @@ func verdict(result reconcile.Result, err error) error {
 	case len(result.Withheld) > 0:
 		return fmt.Errorf("%d removals are withheld, because the proof that no reservation asks for the records did not come in time: %w",
 			len(result.Withheld), daemon.ErrDifference)
+	case len(result.Stopped) > 0:
+		var lists []string
+		for _, list := range result.Stopped {
+			lists = append(lists, list.String())
+		}
+		return fmt.Errorf("%s: %w", strings.Join(lists, "; "), daemon.ErrDifference)
 	case result.Skipped > 0:
 		return fmt.Errorf("%d changes are not allowed by --policy; the log has each: %w", result.Skipped, daemon.ErrDifference)
 	}

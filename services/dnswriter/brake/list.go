@@ -55,6 +55,12 @@ type List struct {
 	Since time.Time `json:"since"`
 }
 
+// Has tells whether a name is in the list.
+func (l List) Has(name string) bool {
+	_, found := slices.BinarySearchFunc(l.Items, name, func(i Item, name string) int { return strings.Compare(i.Name, name) })
+	return found
+}
+
 // String says in one sentence or two what is withheld and what can be done.
 func (l List) String() string {
 	return l.reason() + ". See `keastream-dnswriter plan`; to let them go: " + l.Command()

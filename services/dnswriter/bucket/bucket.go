@@ -40,6 +40,8 @@ var (
 	ErrUnclear = errors.New("it is not known whether it was stored")
 )
 
+var errReadOnly = errors.New("key-value bucket " + Name + ": it was opened for reading only")
+
 const (
 	// requestTimeout bounds one request to the server.
 	requestTimeout = 2 * time.Second
@@ -57,7 +59,8 @@ var keys = regexp.MustCompile(`^[a-z0-9_-]+(\.[a-z0-9_-]+)*$`)
 // several goroutines. Each request to the server is given up after 2 s, and each
 // call after 5 s, or more for a document of many parts.
 type Bucket struct {
-	conn *nats.Conn
+	conn     *nats.Conn
+	readOnly bool
 
 	mu     sync.Mutex // guards what follows
 	opened *opened    // nil: not yet, or it went away
@@ -80,6 +83,12 @@ func New(conn *nats.Conn) *Bucket {
 	return &Bucket{conn: conn, tidy: map[string]uint64{}}
 }
 
+// NewReader returns the bucket for one who only looks: it is not created if it is
+// missing, and then holds nothing. Put and Delete refuse.
+func NewReader(conn *nats.Conn) *Bucket {
+	return &Bucket{conn: conn, readOnly: true, tidy: map[string]uint64{}}
+}
+
 // Get decodes the document under key into what into points to, and returns its
 // revision, for Put and Delete. With nothing there it returns ErrNotFound.
 //
@@ -96,8 +105,11 @@ func (b *Bucket) Get(ctx context.Context, key string, into any) (revision uint64
 		revision, doc, err = o.document(ctx, key)
 		return err
 	})
-	if err == nil {
+	switch {
+	case err == nil:
 		err = json.Unmarshal(doc, into)
+	case b.readOnly && errors.Is(err, jetstream.ErrStreamNotFound):
+		err = ErrNotFound
 	}
 	if err != nil {
 		return 0, fmt.Errorf("read %s in key-value bucket %s: %w", key, Name, err)
@@ -111,6 +123,9 @@ func (b *Bucket) Get(ctx context.Context, key string, into any) (revision uint64
 func (b *Bucket) Put(ctx context.Context, key string, revision uint64, v any) (stored uint64, err error) {
 	if err := checkKey(key); err != nil {
 		return 0, err
+	}
+	if b.readOnly {
+		return 0, errReadOnly
 	}
 	doc, err := pack(v)
 	if err != nil {
@@ -142,6 +157,9 @@ func (b *Bucket) Put(ctx context.Context, key string, revision uint64, v any) (s
 func (b *Bucket) Delete(ctx context.Context, key string, revision uint64) error {
 	if err := checkKey(key); err != nil {
 		return err
+	}
+	if b.readOnly {
+		return errReadOnly
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

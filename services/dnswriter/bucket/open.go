@@ -36,7 +36,7 @@ func (b *Bucket) open(ctx context.Context) (*opened, error) {
 	if o != nil {
 		return o, nil
 	}
-	o, err := find(ctx, b.conn)
+	o, err := find(ctx, b.conn, !b.readOnly)
 	if err != nil {
 		return nil, fmt.Errorf("open key-value bucket %s: %w", Name, b.explain(err))
 	}
@@ -47,13 +47,13 @@ func (b *Bucket) open(ctx context.Context) (*opened, error) {
 	return o, nil
 }
 
-func find(ctx context.Context, conn *nats.Conn) (*opened, error) {
+func find(ctx context.Context, conn *nats.Conn, mayCreate bool) (*opened, error) {
 	js, err := jetstream.New(conn)
 	if err != nil {
 		return nil, err
 	}
 	stream, err := streamOf(ctx, js, streamName)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
+	if mayCreate && errors.Is(err, jetstream.ErrStreamNotFound) {
 		if err := create(ctx, js); err != nil {
 			return nil, err
 		}

@@ -55,20 +55,6 @@ func (r *Reconciler) brakes(s Step) bool {
 	return !r.cfg.Brake.May(kind, s.counted())
 }
 
-// brakedBy says why the brake keeps a step from being taken. The caller holds r.mu.
-func (r *Reconciler) brakedBy(s Step) string {
-	kind, _ := r.kindOf(s)
-	for _, l := range r.cfg.Brake.Lists() {
-		if l.Kind == kind && slices.ContainsFunc(l.Items, func(i brake.Item) bool { return i.Name == s.counted() }) {
-			return l.String()
-		}
-	}
-	if kind == brake.Uncovered {
-		return "a reservation asks for the name, and the filters leave it out: it needs approval"
-	}
-	return "the brake has not judged yet how much is to go"
-}
-
 // taking returns how the brake is told of a step that takes something away.
 func taking(kind brake.Kind, s Step) brake.Item {
 	item := brake.Item{Kind: kind, Name: s.counted(), Record: fmt.Sprintf("%s %s %s", s.Row.Name, s.Row.Type, s.Row.Value)}

@@ -63,6 +63,8 @@ func (r *Reconciler) decide(e *Explanation) {
 func (r *Reconciler) undecided(e *Explanation) (state, why string) {
 	served := r.index.placement.Served
 	switch {
+	case r.standsBy():
+		return stateUnread, "this instance stands by, and does not know what DNS has: ask the one that holds the lease"
 	case !r.isCaughtUp():
 		return stateUnread, "the stream has not been read to its end yet"
 	case served == nil && r.unread[zoneList] != nil:
@@ -133,6 +135,9 @@ func (r *Reconciler) heldBack(name string) (why []string) {
 			why = append(why, fmt.Sprintf("the last attempt failed, the next is at %s: %s", stamp(failure.Retry), failure.Error))
 		}
 	}
+	if r.cfg.Lease != nil && r.leading && !r.cfg.Lease.Held(sending) {
+		why = append(why, errUnheld.Error())
+	}
 	if due, isLate := r.late[name]; isLate && due.After(now) {
 		why = append(why, fmt.Sprintf("the outcome of a change was unclear; the name is looked at again at %s", stamp(due)))
 	}
@@ -151,13 +156,30 @@ func (r *Reconciler) whyNot(s Step) (why []string) {
 			}
 		}
 	}
-	if r.brakes(s) {
-		why = append(why, r.brakedBy(s))
+	if len(why) == 0 && r.brakes(s) {
+		why = append(why, r.brakeSays(s))
 	}
 	if r.follows(s) {
 		why = append(why, "its name must have the address in DNS first")
 	}
 	return why
+}
+
+// brakeSays says why the brake does not let a step go.
+func (r *Reconciler) brakeSays(s Step) string {
+	kind, _ := r.kindOf(s)
+	if r.cfg.Brake == nil {
+		return "a reservation that the filters leave out asks for the name, and without a brake nobody could approve that it goes"
+	}
+	for _, list := range r.cfg.Brake.Lists() {
+		if list.Kind == kind && list.Has(s.counted()) {
+			return list.String()
+		}
+	}
+	if err := r.cfg.Brake.Err(); err != nil {
+		return bounded(err.Error())
+	}
+	return "--max-removals has not been judged yet: that needs a hold-down in which nothing else comes"
 }
 
 // unproven says what is missing to the proof that nobody asks for a record.

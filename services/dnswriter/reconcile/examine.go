@@ -10,6 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sourcegraph/conc"
+
+	"github.com/keastream/keastream/services/dnswriter/brake"
 	"github.com/keastream/keastream/services/dnswriter/dns"
 )
 
@@ -36,16 +39,22 @@ type Examination struct {
 	Changes
 	// Proposals are the steps of Changes, in their order.
 	Proposals []Proposal
+	// Lists are what the brake withholds of them.
+	Lists []brake.List
 }
 
 // MarshalJSON writes what Changes.MarshalJSON does. Each step has also withheld, the
-// reasons why it would not be taken now, unless there are none.
+// reasons why it would not be taken now, unless there are none; and there is lists,
+// what --max-removals withholds, each as a brake.List.
 func (x Examination) MarshalJSON() ([]byte, error) {
 	doc := x.Changes.document()
 	for i, p := range x.Proposals {
 		doc.Steps[i].Withheld = p.Withheld
 	}
-	return json.Marshal(doc)
+	return json.Marshal(struct {
+		document
+		Lists []brake.List `json:"lists"`
+	}{doc, append([]brake.List{}, x.Lists...)})
 }
 
 // Examine reads all zones and plans all names, and writes nothing. A zone that
@@ -62,9 +71,6 @@ func (r *Reconciler) Examine(ctx context.Context) (Examination, error) {
 		r.mu.Lock()
 		changes := r.plan(name)
 		r.observe(name, changes)
-		for _, s := range changes.Steps {
-			x.Proposals = append(x.Proposals, Proposal{s, r.whyNot(s)})
-		}
 		r.mu.Unlock()
 		x.Steps = append(x.Steps, changes.Steps...)
 		x.Skipped = append(x.Skipped, changes.Skipped...)
@@ -73,7 +79,56 @@ func (r *Reconciler) Examine(ctx context.Context) (Examination, error) {
 			x.Tallies[rtype] = x.Tallies[rtype].plus(tally)
 		}
 	}
+	if err := r.judged(ctx, &x); err != nil {
+		return Examination{}, err
+	}
 	return x, ctx.Err()
+}
+
+// judged has the brake judge everything that was planned, and says what keeps each
+// step from being taken.
+func (r *Reconciler) judged(ctx context.Context, x *Examination) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var running conc.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	running.Go(func() { _ = r.cfg.Brake.Run(ctx) })
+	for start := time.Now(); ; {
+		r.cfg.Brake.Checked()
+		if r.cfg.Brake.Judged() {
+			break
+		}
+		if !sleep(ctx, glance) {
+			return context.Cause(ctx)
+		}
+		if time.Since(start) > lookPatience {
+			return cmp.Or(r.cfg.Brake.Err(), errors.New("--max-removals could not be judged"))
+		}
+	}
+	x.Lists = r.cfg.Brake.Lists()
+	withheld := make(map[brake.Kind]map[string]string)
+	for _, list := range x.Lists {
+		names := make(map[string]string, list.Names)
+		for _, item := range list.Items {
+			names[item.Name] = "list " + list.Hash
+		}
+		withheld[list.Kind] = names
+	}
+	for _, s := range x.Steps {
+		x.Proposals = append(x.Proposals, Proposal{s, r.whyNotYet(s, withheld)})
+	}
+	return nil
+}
+
+// whyNotYet is whyNot with what the brake says put short.
+func (r *Reconciler) whyNotYet(s Step, withheld map[brake.Kind]map[string]string) (why []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	kind, takes := r.kindOf(s)
+	if list := withheld[kind][s.counted()]; takes && list != "" {
+		return []string{list}
+	}
+	return r.whyNot(s)
 }
 
 // readAll reads the list of zones and all zones. What fails is tried again for a

@@ -18,6 +18,8 @@ type Status struct {
 	// check could read all zones and the server answers.
 	CaughtUp bool `json:"caught_up"`
 	InStep   bool `json:"in_step"`
+	// StandsBy tells whether another instance works.
+	StandsBy bool `json:"stands_by"`
 	// Problems are the reasons why not, and zones that cannot be read, each with
 	// its reason.
 	Problems []string `json:"problems"`
@@ -29,6 +31,10 @@ type Status struct {
 	Records map[string]map[string]int `json:"records"`
 	// Names counts names that reservations ask for.
 	Names int `json:"names"`
+	// Owned counts names with a record of ours, Withheld those that --max-removals
+	// withholds.
+	Owned    int `json:"owned"`
+	Withheld int `json:"withheld"`
 	// Queued counts names that wait for a worker, or for the next attempt.
 	Queued int `json:"queued"`
 	// Failing counts names whose last attempt failed.
@@ -101,8 +107,13 @@ func (r *Reconciler) Status() Status {
 		}
 	}
 	s.InStep = r.InStep() == nil
+	s.Owned = r.Owned()
+	for _, list := range r.cfg.Brake.Lists() {
+		s.Withheld += list.Names
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	s.StandsBy = r.standsBy()
 	s.Policy = r.policy().String()
 	s.Marks = [...]string{marksUnknown: "unknown", marksKept: "kept", marksLost: "lost"}[r.marks]
 	var sum tallies

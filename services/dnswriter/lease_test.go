@@ -1,0 +1,89 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keastream/keastream/services/dnswriter/lease"
+)
+
+// leads tells whether an instance holds the lease.
+func (s *service) leads() bool {
+	s.w.t.Helper()
+	_, body := s.get("/api/v1/status")
+	var answer statusAnswer
+	if err := json.Unmarshal([]byte(body), &answer); err != nil {
+		s.w.t.Fatalf("%v: %s", err, body)
+	}
+	return answer.Lease.Leads
+}
+
+// Of two instances one writes; the other one is ready, says who works, and goes on
+// when the first one ends.
+func TestTwoInstances(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.src.Put(host(1, "a", "192.0.2.1"))
+	w.src.Beat(time.Second)
+	one := w.start("--hold-down", "1s")
+	one.checked(1)
+	two := w.start("--hold-down", "1s")
+	w.await("the second one stands by", func() bool { status, _ := two.get("/readyz"); return status == 200 })
+	if !one.leads() || two.leads() {
+		t.Errorf("the first one leads: %v, the second one: %v", one.leads(), two.leads())
+	}
+	if code, output := two.ask("a"); code != 0 || !strings.Contains(output, "this instance stands by") {
+		t.Errorf("the standby explains, exit code %d: %s", code, output)
+	}
+	one.stop()
+	w.await("the second one leads", two.leads)
+	w.src.Put(host(2, "b", "192.0.2.2"))
+	w.awaitRecord("b", "192.0.2.2")
+	if _, output := two.ask("a"); !strings.Contains(output, "in step") {
+		t.Errorf("the new leader explains: %s", output)
+	}
+}
+
+// Instances take turns only if they write the same records of the same
+// reservations, and never to observe or for a single check.
+func TestLeaseNames(t *testing.T) {
+	t.Parallel()
+	of := func(change func(*runVerb)) string {
+		v := runVerb{Lease: auto}
+		v.Sight.Appliance.Host = "SDS.site.com"
+		v.Sight.Target.Scopes = []string{"internal"}
+		v.Sight.Placing.Zones = []string{"site.com"}
+		change(&v)
+		return v.leaseName()
+	}
+	usual := of(func(*runVerb) {})
+	if err := lease.CheckName(usual); err != nil {
+		t.Error(err)
+	}
+	for what, change := range map[string]func(*runVerb){
+		"another host":   func(v *runVerb) { v.Sight.Appliance.Host = "other.site.com" },
+		"another scope":  func(v *runVerb) { v.Sight.Target.Scopes = []string{"external"} },
+		"another server": func(v *runVerb) { v.Sight.Target.Names.Servers = []string{"internal=other"} },
+		"another view":   func(v *runVerb) { v.Sight.Target.Names.Views = []string{"internal=in"} },
+		"another zone":   func(v *runVerb) { v.Sight.Placing.Zones = []string{"lab.site.com"} },
+		"another filter": func(v *runVerb) { v.Sight.Filter.Subnets = []string{"7"} },
+	} {
+		if of(change) == usual {
+			t.Errorf("with %s the lease is the same", what)
+		}
+	}
+	if of(func(v *runVerb) { v.Sight.Appliance.Host = "sds.site.com"; v.Workers = 3 }) != usual {
+		t.Error("what does not matter makes another lease")
+	}
+	for what, v := range map[string]runVerb{
+		"off":     {Lease: off},
+		"once":    {Lease: auto, Once: true},
+		"observe": {Lease: auto, Caution: caution{Policy: "observe"}},
+	} {
+		if v.newLease(nil, nil) != nil {
+			t.Errorf("with %s there is a lease", what)
+		}
+	}
+}

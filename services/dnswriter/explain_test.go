@@ -139,3 +139,19 @@ func TestAPI(t *testing.T) {
 		}
 	}
 }
+
+// What the name servers answer is asked, told of by explain, and no reason to write.
+func TestVerification(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.src.Put(host(1, "a", "192.0.2.1"))
+	w.src.Beat(time.Second)
+	s := w.start("--verify-dns", "internal="+w.sim.DNSAddr(solidsim.InternalServer))
+	w.await("the record is verified", func() bool {
+		_, output := s.ask("a")
+		return strings.Contains(output, "  A 192.0.2.1: verified, accepted ")
+	})
+	s.metric(`keastream_dns_verification_records{scope="internal",state="verified"} 1`)
+	_, body := s.get("/api/v1/explain?q=a")
+	says(t, body, `"stage": "verified"`, `"record": "A 192.0.2.1"`)
+}

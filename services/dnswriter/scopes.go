@@ -106,6 +106,7 @@ func (v *runVerb) scopes(d *daemon.Daemon, of parts) (scopes, error) {
 		var verifier *verify.Verifier
 		if servers := resolvers[c.Scope]; len(servers) > 0 {
 			verifier = verify.New(verify.Config{Scope: c.Scope, Servers: servers, Metrics: verifiers, Log: d.Log})
+			c.Verify = verifier
 		}
 		s := newScope(c, brake.Config{
 			Limit: limit, Store: of.bucket, Metrics: brakes,

@@ -63,7 +63,7 @@ func TestThousandKeaUpdatesNeverTakeANameAway(t *testing.T) {
 		w.src.Put(device(i))
 	}
 	w.src.Beat(time.Second)
-	s := w.start("--sweep", "1s")
+	s := w.start("--sweep", "1s", "--hold-down", "10s", "--max-removals", "1000,100%,1000")
 	s.checked(1)
 	for i := range hosts {
 		w.awaitRecord(fmt.Sprintf("h%d", i), fmt.Sprintf("192.0.2.%d", octets[i]))

@@ -93,6 +93,9 @@ func (w *world) start(args ...string) *service {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.t.Context()))
 	s := &service{w: w, log: &journal{out: w.t.Output()}, cancel: cancel, exit: make(chan int, 1)}
+	if !slices.Contains(args, "--hold-down") {
+		args = append(args, "--hold-down", "1s")
+	}
 	program := daemon.Program{
 		Name: name, Description: description, CLI: &cli{}, Vars: kong.Vars{"http_addr": "127.0.0.1:0"},
 		Args: slices.Concat([]string{

@@ -24,7 +24,7 @@ import (
 func ReadOnly(p Provider) Provider { return readOnly{p} }
 
 // lookPatience is how long Examine tries again what cannot be read: a person waits.
-const lookPatience = 10 * time.Second
+const lookPatience = 5 * time.Second
 
 // Proposal is one step of a plan and what keeps it from being taken now.
 type Proposal struct {

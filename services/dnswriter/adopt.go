@@ -77,7 +77,7 @@ func (v *adoptVerb) Run(ctx context.Context, d *daemon.Daemon) error {
 		case len(list) == 0:
 			return nil
 		case v.DryRun:
-			return fmt.Errorf("%d records can be adopted: %w", len(list), daemon.ErrDifference)
+			return fmt.Errorf("%s to adopt: %w", plural(len(list), "record"), daemon.ErrDifference)
 		}
 		return seen.adopt(ctx, d, list)
 	})
@@ -124,8 +124,8 @@ func adoptionHash(list []reconcile.Adoption) string {
 func (v *adoptVerb) print(out io.Writer, scopes scopes, all []reconcile.Findings, total int, hash string) error {
 	var text strings.Builder
 	for i, found := range all {
-		fmt.Fprintf(&text, "scope %s: %d records can be adopted, %d names are in conflict, %d records that no reservation asks for\n",
-			scopes[i].name, len(found.Adoptions), len(found.Conflicts), len(found.Stale))
+		fmt.Fprintf(&text, "scope %s: %s to adopt, %s, %s that no reservation asks for\n",
+			scopes[i].name, plural(len(found.Adoptions), "record"), plural(len(found.Conflicts), "conflict"), plural(len(found.Stale), "record"))
 		for _, a := range found.Adoptions {
 			var hosts []string
 			for _, key := range a.Owner.Hosts {
@@ -140,7 +140,7 @@ func (v *adoptVerb) print(out io.Writer, scopes scopes, all []reconcile.Findings
 			fmt.Fprintf(&text, "  no reservation asks for it: %s\n", printable(fmt.Sprintf("%s %s %s", row.Name, row.Type, row.Value)))
 		}
 	}
-	fmt.Fprintf(&text, "list %s: %d records to adopt\n", hash, total)
+	fmt.Fprintf(&text, "list %s: %s to adopt\n", hash, plural(total, "record"))
 	if v.DryRun && total > 0 {
 		fmt.Fprintf(&text, "to adopt exactly these, with the same settings: keastream-dnswriter adopt %s\n", hash)
 	}
@@ -190,14 +190,14 @@ func (s seen) adopt(ctx context.Context, d *daemon.Daemon, list []reconcile.Adop
 		})
 	}
 	tasks.Wait()
-	fmt.Fprintf(d.Out, "adopted %d of %d records; %d had changed meanwhile, %d failed\n", done, len(list), changed, len(failed))
+	fmt.Fprintf(d.Out, "adopted %d of %s; %d had changed meanwhile, %d failed\n", done, plural(len(list), "record"), changed, len(failed))
 	switch {
 	case len(failed) > 0:
-		return fmt.Errorf("%d of %d records could not be adopted, the first one: %w", len(failed), len(list), failed[0])
+		return fmt.Errorf("%d of %s could not be adopted, the first one: %w", len(failed), plural(len(list), "record"), failed[0])
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case changed > 0:
-		return fmt.Errorf("%d of %d records had changed meanwhile: %w", changed, len(list), daemon.ErrDifference)
+		return fmt.Errorf("%d of %s had changed meanwhile: %w", changed, plural(len(list), "record"), daemon.ErrDifference)
 	}
 	return nil
 }

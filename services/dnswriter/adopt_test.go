@@ -39,7 +39,7 @@ func TestMigration(t *testing.T) {
 	if code != daemon.ExitDifference || strings.Contains(output, "example.org") {
 		t.Errorf("the exit code of the dry run is %d", code)
 	}
-	says(t, output, "scope internal: 3 records can be adopted, 2 names are in conflict, 1 records that no reservation asks for\n",
+	says(t, output, "scope internal: 3 records to adopt, 2 conflicts, 1 record that no reservation asks for\n",
 		"  adopt: a.site.com A 192.0.2.1, for us3/1\n  adopt: b.site.com A 192.0.2.2, for us3/2\n  adopt: 1.2.0.192.in-addr.arpa PTR a.site.com, for us3/1\n",
 		"  conflict: foreign A wrong.site.com", "  conflict: foreign A twice.site.com", "  no reservation asks for it: stale.site.com A 192.0.2.77\n")
 	hash := regexp.MustCompile(`keastream-dnswriter adopt ([0-9a-f]{12})\n`).FindStringSubmatch(output)
@@ -49,10 +49,10 @@ func TestMigration(t *testing.T) {
 	if got := w.sim.Records(solidsim.InternalServer); len(got) != len(before) {
 		t.Errorf("there are %d records instead of %d", len(got), len(before))
 	}
-	if code, output = w.call("adopt", "--dry-run", "--name", "b.site.com"); !strings.Contains(output, "scope internal: 1 records can be adopted, 0 names are in conflict, 0 records") {
+	if code, output = w.call("adopt", "--dry-run", "--name", "b.site.com"); !strings.Contains(output, "scope internal: 1 record to adopt, 0 conflicts, 0 records") {
 		t.Errorf("of one name the exit code is %d", code)
 	}
-	if code, output = w.call("adopt", "--dry-run", "--zone", "2.0.192.in-addr.arpa"); !strings.Contains(output, "scope internal: 1 records can be adopted, 0 names are in conflict") {
+	if code, output = w.call("adopt", "--dry-run", "--zone", "2.0.192.in-addr.arpa"); !strings.Contains(output, "scope internal: 1 record to adopt, 0 conflicts") {
 		t.Errorf("of one zone the exit code is %d", code)
 	}
 
@@ -121,7 +121,7 @@ func TestAdoptionThatFails(t *testing.T) {
 	if code, output = w.call("adopt"); code != daemon.ExitFailed {
 		t.Errorf("the exit code is %d", code)
 	}
-	says(t, output, "adopted 0 of 1 records; 0 had changed meanwhile, 1 failed\n")
+	says(t, output, "adopted 0 of 1 record; 0 had changed meanwhile, 1 failed\n")
 }
 
 func TestAdoptSettings(t *testing.T) {

@@ -42,7 +42,7 @@ func (v *approveVerb) Run(ctx context.Context, d *daemon.Daemon) error {
 		return fmt.Errorf("nothing was approved: %w", err)
 	}
 	var text strings.Builder
-	fmt.Fprintf(&text, "approved list %s of scope %s: %s of %d names, for 24 hours\n", list.Hash, list.Scope, list.Kind, list.Names)
+	fmt.Fprintf(&text, "approved list %s of scope %s: %s of %s, for 24 hours\n", list.Hash, list.Scope, list.Kind, plural(list.Names, "name"))
 	for _, item := range list.Items {
 		fmt.Fprintf(&text, "  %s\n", printable(item.Record))
 	}

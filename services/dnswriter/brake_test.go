@@ -166,7 +166,7 @@ func TestNarrowedFilter(t *testing.T) {
 	if code != daemon.ExitDifference {
 		t.Errorf("the exit code of plan is %d", code)
 	}
-	says(t, output, "scope internal: 1 changes to be made, 1 of them withheld", "remove A node-os.site.com -> 192.0.2.2\n      withheld: list ")
+	says(t, output, "scope internal: 1 change to be made, 1 of them withheld", "remove A node-os.site.com -> 192.0.2.2\n      withheld: list ")
 	if code, _ = w.approve(hash(t, output)); code != daemon.ExitOK {
 		t.Errorf("the exit code of approve is %d", code)
 	}

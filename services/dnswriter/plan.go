@@ -56,7 +56,7 @@ func (v *planVerb) Run(ctx context.Context, d *daemon.Daemon) error {
 			open += len(p.Plan.Steps) + len(p.Plan.Skipped)
 		}
 		if open > 0 {
-			return fmt.Errorf("%d changes are to be made: %w", open, daemon.ErrDifference)
+			return fmt.Errorf("%s to be made: %w", plural(open, "change"), daemon.ErrDifference)
 		}
 		return nil
 	})
@@ -83,8 +83,8 @@ func (p planned) text() string {
 			withheld++
 		}
 	}
-	fmt.Fprintf(&text, "scope %s: %d changes to be made, %d of them withheld, %d not allowed by --policy %s, %d conflicts, %d parked\n",
-		p.Scope, len(p.Plan.Steps), withheld, len(p.Plan.Skipped), p.Policy, len(p.Plan.Conflicts), len(p.Parked))
+	fmt.Fprintf(&text, "scope %s: %s to be made, %d of them withheld, %d not allowed by --policy %s, %s, %d parked\n",
+		p.Scope, plural(len(p.Plan.Steps), "change"), withheld, len(p.Plan.Skipped), p.Policy, plural(len(p.Plan.Conflicts), "conflict"), len(p.Parked))
 	for _, list := range p.Plan.Lists {
 		fmt.Fprintf(&text, "  list %s: %s\n", list.Hash, printable(list.String()))
 	}
@@ -104,6 +104,14 @@ func (p planned) text() string {
 		fmt.Fprintf(&text, "  parked: %s/%d: %s: %s\n", item.Source, item.HostID, item.Reason, printable(item.Detail))
 	}
 	return text.String()
+}
+
+// plural says how many there are of something whose plural has an s.
+func plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // printable keeps what somebody wrote into Kea or DNS from moving the cursor.

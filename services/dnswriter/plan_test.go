@@ -87,7 +87,7 @@ func TestPlan(t *testing.T) {
 	if code != daemon.ExitDifference {
 		t.Errorf("the exit code is %d", code)
 	}
-	says(t, output, "scope internal: 3 changes to be made, 1 of them withheld, 0 not allowed by --policy sync, 1 conflicts, 1 parked\n",
+	says(t, output, "scope internal: 3 changes to be made, 1 of them withheld, 0 not allowed by --policy sync, 1 conflict, 1 parked\n",
 		"  create A new.site.com -> 192.0.2.4 (ttl 600)\n", "  update A b.site.com: 192.0.2.2 -> 192.0.2.22 (ttl 600)\n",
 		"  remove A gone.site.com -> 192.0.2.3\n      withheld: source us3 is not complete", "  conflict: foreign A taken.site.com",
 		"  parked: us3/6: invalid_name: ")

@@ -157,8 +157,8 @@ func (all scopes) once(ctx context.Context, d *daemon.Daemon) error {
 	for i, s := range all {
 		result := results[i]
 		status := s.Status()
-		fmt.Fprintf(d.Out, "scope %s: %d records created, %d updated, %d removed, %d removals withheld, %d conflicts, %d parked\n",
-			s.name, result.Created, result.Updated, result.Removed, len(result.Withheld)+stopped(result), status.Conflicts, status.ParkedInAll())
+		fmt.Fprintf(d.Out, "scope %s: %d records created, %d updated, %d removed, %d removals withheld, %s, %d parked\n",
+			s.name, result.Created, result.Updated, result.Removed, len(result.Withheld)+stopped(result), plural(status.Conflicts, "conflict"), status.ParkedInAll())
 		for _, record := range result.Withheld {
 			fmt.Fprintf(d.Out, "scope %s: withheld: %s\n", s.name, record)
 		}

@@ -130,7 +130,7 @@ func TestOnce(t *testing.T) {
 	w.src.Put(host(1, "a", "192.0.2.1"), host(2, "b", "192.0.2.2"), host(3, "taken", "192.0.2.3"), host(4, "no_name", "192.0.2.4"))
 	w.src.Beat(time.Second)
 	s := w.start("--once")
-	if code := s.wait(); code != daemon.ExitOK || s.log.count("2 records created, 0 updated, 0 removed, 0 removals withheld, 1 conflicts, 1 parked\n") != 1 {
+	if code := s.wait(); code != daemon.ExitOK || s.log.count("2 records created, 0 updated, 0 removed, 0 removals withheld, 1 conflict, 1 parked\n") != 1 {
 		t.Errorf("the exit code is %d", code)
 	}
 	w.src.Delete(1)

@@ -96,7 +96,7 @@ func (r *Reconciler) outcome(e *Explanation, changes Changes, ready int) (state,
 	ours := slices.ContainsFunc(e.Rows, func(row RowItem) bool { return row.Owner == "ours" })
 	switch {
 	case ready > 0:
-		return stateToDo, fmt.Sprintf("%d changes are being made", ready)
+		return stateToDo, fmt.Sprintf("what can be done now is being done: %d of %d", ready, len(e.Steps))
 	case len(changes.Conflicts) > 0:
 		return stateConflict, "the name is left as it is until a person decides: " + changes.Conflicts[0].String()
 	case len(e.Steps) > 0 && len(changes.Skipped) == len(e.Steps):

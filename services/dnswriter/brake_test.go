@@ -3,13 +3,18 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"os/exec"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/keastream/keastream/internal/daemon"
+	"github.com/keastream/keastream/internal/pgtest"
 	"github.com/keastream/keastream/pkg/events"
+	"github.com/keastream/keastream/solidsim"
 )
 
 // hash finds the hash of a list in an output.
@@ -174,4 +179,68 @@ func TestNarrowedFilter(t *testing.T) {
 	if len(w.values("node-bmc")) != 1 || len(w.values("other-os")) != 0 {
 		t.Errorf("the records are %+v", w.sim.Records("dns-internal-smart.site.com"))
 	}
+}
+
+// A Kea before 2.6 deletes every host of a subnet where one was meant (its bug
+// 3294). DNS stops at the brake, and comes to no harm when the hosts are put back.
+func TestMassDeletionByKea(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	k := w.kea(pgtest.Kea13)
+	insert := func(numbers string) {
+		k.exec(fmt.Sprintf(`INSERT INTO hosts (host_id, dhcp_identifier, dhcp_identifier_type, dhcp6_subnet_id, ipv4_address, hostname)
+			SELECT n, decode('0001', 'hex') || int4send(n), 1, 1, 0, 'h' || n FROM %[1]s n;
+			INSERT INTO ipv6_reservations (address, prefix_len, type, host_id) SELECT '2001:db8::' || to_hex(n), 128, 0, n FROM %[1]s n`, numbers))
+	}
+	insert("generate_series(1, 40)")
+	k.run()
+	s := w.start("--sources", "kea")
+	s.checked(1)
+	records := func() (n int) {
+		for _, r := range w.sim.Records(solidsim.InternalServer) {
+			if r.Type == "AAAA" {
+				n++
+			}
+		}
+		return n
+	}
+	w.await("all have their record", func() bool { return records() == 40 })
+
+	k.exec(`DELETE FROM hosts USING ipv6_reservations WHERE dhcp6_subnet_id = 1 AND ipv6_reservations.address = '2001:db8::7'`)
+	if left := k.snapshot(); len(left) != 0 {
+		t.Fatalf("the statement left %d hosts", len(left))
+	}
+	w.await("all is withheld", func() bool { _, body := s.get("/readyz"); return strings.Contains(body, "40 names are withheld") })
+	_, planned := w.call("plan", "--sources", "kea", "--hold-down", "1s")
+	says(t, planned, "scope internal: 40 changes to be made, 40 of them withheld")
+	insert("generate_series(1, 6)")
+	insert("generate_series(8, 39)")
+	w.await("one host is gone for good, and one was not put back", func() bool { return records() == 38 })
+	w.await("nothing is withheld any more", func() bool { status, _ := s.get("/readyz"); return status == http.StatusOK })
+	if code, _ := w.approve(hash(t, planned)); code != daemon.ExitFailed {
+		t.Errorf("the list of what is wanted again was approved: exit code %d", code)
+	}
+}
+
+// run has the publisher run until the test ends.
+func (k *kea) run() {
+	k.w.t.Helper()
+	program, err := publisherProgram()
+	if err != nil {
+		k.w.t.Fatal(err)
+	}
+	cmd := exec.Command(program, "run", "--source", "kea", "--nats-url", k.w.url, "--http-addr", "off")
+	cmd.Env = append(os.Environ(), "KEASTREAM_DB_URL="+k.dsn)
+	cmd.Stderr = k.w.t.Output()
+	if err := cmd.Start(); err != nil {
+		k.w.t.Fatal(err)
+	}
+	k.w.t.Cleanup(func() {
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			k.w.t.Error(err)
+		}
+		if err := cmd.Wait(); err != nil {
+			k.w.t.Errorf("the publisher ended with %v", err)
+		}
+	})
 }

@@ -72,7 +72,7 @@ func (b *Brake) arrive(item Item, now time.Time) {
 	p.items++
 	if ok {
 		s.names[item.Name] = p
-		s.touch(p, now)
+		b.touch(s, p, now)
 		return
 	}
 	b.arrival++
@@ -88,7 +88,7 @@ func (b *Brake) arrive(item Item, now time.Time) {
 	case waiting:
 	}
 	s.waiting++
-	s.touch(p, now)
+	b.touch(s, p, now)
 	if s.unjudged.IsZero() {
 		s.unjudged = now
 		b.poke()
@@ -118,7 +118,7 @@ func (b *Brake) leave(item Item, now time.Time) {
 	s := b.side(item.Kind)
 	p := s.names[item.Name]
 	p.items--
-	s.touch(p, now)
+	b.touch(s, p, now)
 	if p.items > 0 {
 		s.names[item.Name] = p
 		return
@@ -143,7 +143,17 @@ func (b *Brake) leave(item Item, now time.Time) {
 
 // touch begins the time of rest before a judgement anew. It counts for names that
 // leave, too: while a database is being restored, the list of what is withheld
-// becomes shorter, and must not be let go as soon as it is short enough.
+// becomes shorter, and must not be let go as soon as it is short enough. Run has to
+// hear of the first touch since a judgement: it would else look again when what was
+// judged is to be judged anew. The caller holds b.mu.
+func (b *Brake) touch(s *side, p pending, now time.Time) {
+	before := s.changed
+	s.touch(p, now)
+	if s.changed && !before {
+		b.poke()
+	}
+}
+
 func (s *side) touch(p pending, now time.Time) {
 	if p.state == waiting {
 		s.moved, s.changed = now, true

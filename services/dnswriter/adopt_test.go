@@ -3,65 +3,102 @@ package main
 import (
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/keastream/keastream/internal/daemon"
 	"github.com/keastream/keastream/solidsim"
 )
 
-// A migration: the records stand there as the replaced system left them, without
-// marks, some of them stale and one wrong.
-func TestMigration(t *testing.T) {
-	t.Parallel()
-	w := newWorldOf(t, solidsim.Config{Zones: []string{zone, "2.0.192.in-addr.arpa"}})
-	w.src.Put(host(1, "a", "192.0.2.1"), host(2, "b", "192.0.2.2"), host(3, "wrong", "192.0.2.3"), host(4, "missing", "192.0.2.4"), host(5, "twice", "192.0.2.5"))
-	w.src.Beat(time.Second)
-	w.add("a", "192.0.2.1")
-	w.add("b", "192.0.2.2")
-	ptr := solidsim.Record{Name: "1.2.0.192.in-addr.arpa", Type: "PTR", Value: "a.site.com", TTL: 3600}
-	elsewhere := solidsim.Record{Name: "9.2.0.192.in-addr.arpa", Type: "PTR", Value: "host.example.org", TTL: 3600}
-	for _, r := range []solidsim.Record{ptr, elsewhere} {
-		if err := w.sim.Add(solidsim.InternalServer, r); err != nil {
-			t.Fatal(err)
+// bare are the records of both servers without their marks, and foreign those that
+// have none.
+func (w *world) bare() (bare, foreign []solidsim.Record) {
+	for _, server := range []string{solidsim.InternalServer, solidsim.ExternalServer} {
+		for _, r := range w.sim.Records(server) {
+			if !strings.Contains(r.ClassParameters, "managed_by=keastream") {
+				foreign = append(foreign, r)
+			}
+			r.ClassParameters = ""
+			bare = append(bare, r)
 		}
 	}
-	foreign := []solidsim.Record{w.add("wrong", "192.0.2.33"), w.add("stale", "192.0.2.77"), w.add("twice", "192.0.2.5"), w.add("twice", "192.0.2.55"), elsewhere}
-	before := w.sim.Records(solidsim.InternalServer)
+	return bare, foreign
+}
 
-	// To observe writes nothing, and neither does a dry run.
+// The replaced system wrote A records of short names with a TTL of 600 and no mark,
+// in one scope, and never changed or removed one again. SOLIDserver made PTR records
+// of some, and people made records beside them.
+func TestMigration(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, reverse4)
+	add := func(server, name, rtype, value string, ttl int) solidsim.Record {
+		r := solidsim.Record{Name: name, Type: rtype, Value: value, TTL: ttl}
+		if err := w.sim.Add(server, r); err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	old := func(name, value string) solidsim.Record {
+		return add(solidsim.InternalServer, name+"."+zone, "A", value, 600)
+	}
+	for name, value := range map[string]string{"a": "192.0.2.1", "b": "192.0.2.2", "moves": "192.0.2.3", "leaves": "192.0.2.4", "stale": "192.0.2.77", "twice": "192.0.2.5"} {
+		old(name, value)
+	}
+	add(solidsim.InternalServer, "1."+reverse4, "PTR", "a.site.com", 3600)
+	add(solidsim.InternalServer, "9."+reverse4, "PTR", "host.example.org", 3600)
+	add(solidsim.InternalServer, "www.site.com", "CNAME", "a.site.com", 3600)
+	add(solidsim.InternalServer, "b.site.com", "TXT", "owner=team", 3600)
+	add(solidsim.ExternalServer, "a.site.com", "A", "192.0.2.1", 600)
+	w.add("twice", "192.0.2.55")
+	w.src.Put(host(1, "a", "192.0.2.1"), host(2, "b", "192.0.2.2"), host(3, "moves", "192.0.2.3"), host(4, "leaves", "192.0.2.4"), host(5, "twice", "192.0.2.5"), host(6, "missing", "192.0.2.6"))
+	w.src.Beat(time.Second)
+	before, _ := w.bare()
+
+	// To observe for a while writes nothing, whatever happens meanwhile.
 	w.readOnly()
-	s := w.start("--policy", "observe", "--hold-down", "1s")
+	s := w.start("--policy", "observe", "--sweep", "1s")
 	s.checked(1)
+	w.src.Put(host(3, "moves", "192.0.2.33"), host(7, "later", "192.0.2.7"), host6(8, "both", "192.0.2.8", "2001:db8::8"))
+	w.src.Delete(4)
+	s.metric(`keastream_dns_skipped_changes{op="create",scope="internal"} 9`) // missing, later, both twice; PTR records of these, b and twice
+	n := s.log.count("DNS consistency check complete")
+	w.beating("it has checked again and again", func() bool { return s.log.count("DNS consistency check complete") >= n+2 })
+	_, body := s.get("/api/v1/conflicts")
+	says(t, body, `"name": "moves.site.com"`, `"192.0.2.33 (us3/3)"`, `"total": 1`)
 	s.stop()
+
 	code, output := w.call("adopt", "--dry-run")
 	if code != daemon.ExitDifference || strings.Contains(output, "example.org") {
 		t.Errorf("the exit code of the dry run is %d", code)
 	}
-	says(t, output, "scope internal: 3 records to adopt, 2 conflicts, 1 record that no reservation asks for\n",
+	says(t, output, "scope internal: 3 records to adopt, 2 conflicts, 2 records that no reservation asks for\n",
 		"  adopt: a.site.com A 192.0.2.1, for us3/1\n  adopt: b.site.com A 192.0.2.2, for us3/2\n  adopt: 1.2.0.192.in-addr.arpa PTR a.site.com, for us3/1\n",
-		"  conflict: foreign A wrong.site.com", "  conflict: foreign A twice.site.com", "  no reservation asks for it: stale.site.com A 192.0.2.77\n")
+		"  conflict: foreign A moves.site.com", "  conflict: foreign A twice.site.com",
+		"  no reservation asks for it: leaves.site.com A 192.0.2.4\n  no reservation asks for it: stale.site.com A 192.0.2.77\n")
 	hash := regexp.MustCompile(`keastream-dnswriter adopt ([0-9a-f]{12})\n`).FindStringSubmatch(output)
 	if hash == nil {
 		t.Fatalf("there is no hash: %s", output)
 	}
-	if got := w.sim.Records(solidsim.InternalServer); len(got) != len(before) {
-		t.Errorf("there are %d records instead of %d", len(got), len(before))
-	}
 	if code, output = w.call("adopt", "--dry-run", "--name", "b.site.com"); !strings.Contains(output, "scope internal: 1 record to adopt, 0 conflicts, 0 records") {
 		t.Errorf("of one name the exit code is %d", code)
 	}
-	if code, output = w.call("adopt", "--dry-run", "--zone", "2.0.192.in-addr.arpa"); !strings.Contains(output, "scope internal: 1 record to adopt, 0 conflicts") {
+	if code, output = w.call("adopt", "--dry-run", "--zone", reverse4); !strings.Contains(output, "scope internal: 1 record to adopt, 0 conflicts") {
 		t.Errorf("of one zone the exit code is %d", code)
+	}
+	if all, foreign := w.bare(); !slices.Equal(all, before) || len(foreign) != len(before) {
+		t.Errorf("something was written (-before +after):\n%s", cmp.Diff(before, all))
 	}
 
 	// Another list than the one that was looked at is refused.
-	w.add("missing", "192.0.2.4")
+	missing := old("missing", "192.0.2.6")
 	if code, output = w.call("adopt", hash[1]); code != daemon.ExitFailed || strings.Contains(output, "adopted ") {
 		t.Errorf("of an outdated hash the exit code is %d", code)
 	}
-	w.remove("missing", "192.0.2.4")
+	w.remove("missing", missing.Value)
 	w.sim.SetFaults(nil)
 	w.sim.ResetCalls()
 	code, output = w.call("adopt", hash[1])
@@ -72,19 +109,28 @@ func TestMigration(t *testing.T) {
 	if code, output = w.call("adopt"); code != daemon.ExitOK || !strings.Contains(output, "list e3b0c44298fc: 0 records to adopt\n") {
 		t.Errorf("a second time the exit code is %d", code)
 	}
-
-	// From now on they are as ours as all others.
-	s = w.start("--hold-down", "1s")
-	s.checked(1)
-	w.awaitRecord("missing", "192.0.2.4")
-	s.metric(`keastream_dns_records{scope="internal",state="in_sync",type="A"} 3`)
-	w.src.Put(host(2, "b", "192.0.2.22"))
-	w.awaitRecord("b", "192.0.2.22")
-	w.src.Delete(1)
-	w.beating("the adopted record goes with its reservation", func() bool { return len(w.values("a")) == 0 })
-	for _, r := range foreign {
-		w.untouched(r)
+	adopted, foreign := w.bare()
+	if diff := cmp.Diff(before, adopted); diff != "" || len(foreign) != len(before)-3 {
+		t.Errorf("%d records have no mark; more than marks was changed (-before +after):\n%s", len(foreign), diff)
 	}
+
+	// From now on they are as ours as all others, and nothing else is.
+	s = w.start()
+	s.checked(1)
+	w.awaitPointer("192.0.2.7", "later")
+	s.metric(`keastream_dns_records{scope="internal",state="in_sync",type="A"} 5`)
+	s.metric(`keastream_dns_records{scope="internal",state="in_sync",type="AAAA"} 1`)
+	s.metric(`keastream_dns_records{scope="internal",state="in_sync",type="PTR"} 6`)
+	w.src.Put(host(2, "b", "192.0.2.22"))
+	w.awaitPointer("192.0.2.22", "b")
+	w.src.Delete(1)
+	w.beating("the adopted records go with their reservation", func() bool { return len(w.values("a"))+len(w.pointers("192.0.2.1")) == 0 })
+	if _, after := w.bare(); !slices.Equal(foreign, after) {
+		t.Errorf("foreign records were touched (-before +after):\n%s", cmp.Diff(foreign, after))
+	}
+	_, output = w.call("adopt", "--dry-run")
+	says(t, output, "scope internal: 0 records to adopt, 2 conflicts, 2 records that no reservation asks for\n",
+		"  no reservation asks for it: leaves.site.com A 192.0.2.4\n  no reservation asks for it: stale.site.com A 192.0.2.77\n")
 }
 
 // What changed since it was read is left alone, and told; what failed is an error.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -35,6 +36,9 @@ type Options struct {
 	// ExternalNATS runs the nats-server from Bin instead of the one inside the
 	// publisher.
 	ExternalNATS bool
+	// DNSWriter are more settings of every dnswriter, after those that a Stack
+	// needs; what is given twice counts as given here.
+	DNSWriter []string
 	// Log gets what the simulator logs; nil means nothing.
 	Log *slog.Logger
 }
@@ -68,6 +72,7 @@ type Stack struct {
 
 	options Options
 	dir     string
+	ca      string // file with the authority of the simulator
 }
 
 // Start makes a Stack and returns when every service is ready.
@@ -164,8 +169,8 @@ func (s *Stack) describe() error {
 		}
 	}
 	s.NATSAddr = addrs[0]
-	ca := filepath.Join(s.dir, "solidserver-ca.pem")
-	if err := os.WriteFile(ca, s.Sim.CAPEM(), 0o600); err != nil {
+	s.ca = filepath.Join(s.dir, "solidserver-ca.pem")
+	if err := os.WriteFile(s.ca, s.Sim.CAPEM(), 0o600); err != nil {
 		return err
 	}
 	natsArgs := []string{"--embedded-nats", "--nats-listen", s.NATSAddr, "--nats-store-dir", filepath.Join(s.dir, "nats")}
@@ -181,15 +186,33 @@ func (s *Stack) describe() error {
 	s.Publisher = s.program(PublisherProgram, s.databaseEnv(pgtest.Kea),
 		append([]string{"run", "--source", Database, "--http-addr", addrs[1]}, natsArgs...)...)
 	s.Publisher.HTTP = addrs[1]
-	s.DNSWriter = s.program(DNSWriterProgram, []string{"SDS_USERNAME=" + simUser, "SDS_PASSWORD=" + simPassword},
-		"run", "--nats-url", "nats://"+s.NATSAddr, "--http-addr", addrs[2], "--dns-zone", Zone,
-		"--sds-host", s.Sim.Addr(), "--sds-ca", ca, "--hold-down", s.options.HoldDown.String())
-	s.DNSWriter.HTTP = addrs[2]
+	s.DNSWriter = s.dnsWriter(DNSWriterProgram, addrs[2])
 	s.Inventory = s.program(InventoryProgram, nil,
 		"run", "--nats-url", "nats://"+s.NATSAddr, "--http-addr", addrs[3],
 		"--output-dir", s.OutputDir, "--hold-down", s.options.HoldDown.String())
 	s.Inventory.HTTP = addrs[3]
 	return nil
+}
+
+// dnsWriter lays down one that listens at addr.
+func (s *Stack) dnsWriter(name, addr string, more ...string) *Process {
+	args := slices.Concat([]string{
+		"run", "--nats-url", "nats://" + s.NATSAddr, "--http-addr", addr, "--dns-zone", Zone,
+		"--sds-host", s.Sim.Addr(), "--sds-ca", s.ca, "--hold-down", s.options.HoldDown.String(),
+	}, s.options.DNSWriter, more)
+	p := s.program(DNSWriterProgram, []string{"SDS_USERNAME=" + simUser, "SDS_PASSWORD=" + simPassword}, args...)
+	p.Name, p.LogFile, p.HTTP = name, filepath.Join(s.dir, name+".log"), addr
+	return p
+}
+
+// AnotherDNSWriter lays down a second instance with the settings of the first one
+// and those in more, and does not start it. Close ends it.
+func (s *Stack) AnotherDNSWriter(more ...string) (*Process, error) {
+	addr, err := FreeAddr()
+	if err != nil {
+		return nil, err
+	}
+	return s.dnsWriter("second "+DNSWriterProgram, addr, more...), nil
 }
 
 // AwaitReady waits until every service is ready.

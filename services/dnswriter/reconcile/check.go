@@ -18,7 +18,7 @@ func (r *Reconciler) checks(ctx context.Context) {
 	start := time.Now()
 	again := []time.Time{start.Add(lateness)}
 	if r.cfg.Lease != nil {
-		again = []time.Time{start.Add(takeover), start.Add(lateness)}
+		again = []time.Time{start.Add(takeover), start.Add(halfway), start.Add(lateness)}
 	}
 	sweep := start
 	for ctx.Err() == nil {

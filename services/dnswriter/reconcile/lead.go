@@ -23,9 +23,12 @@ const (
 	// sending is for how long the lease has to be held when a change is sent:
 	// twice the time that a Provider gives it.
 	sending = 10 * time.Second
-	// takeover is when after the begin of a leadership all is checked once more,
-	// for what the last leader had sent just before. See lateness for the other.
+	// takeover and halfway are when after the begin of a leadership all is checked
+	// once more, for what the last leader had sent just before, and lateness is
+	// the third one. So what happens late is seen after half a minute at most: one
+	// minute is promised, and a removal needs a hold-down of the brake as well.
 	takeover = 5 * time.Second
+	halfway  = lateness / 2
 )
 
 // errUnheld ends the work on a name while the lease is about to be lost.

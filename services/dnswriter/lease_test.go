@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/keastream/keastream/services/dnswriter/lease"
+	"github.com/keastream/keastream/solidsim"
 )
 
 // leads tells whether an instance holds the lease.
@@ -43,6 +45,51 @@ func TestTwoInstances(t *testing.T) {
 	w.awaitRecord("b", "192.0.2.2")
 	if _, output := two.ask("a"); !strings.Contains(output, "in step") {
 		t.Errorf("the new leader explains: %s", output)
+	}
+}
+
+// A change whose reading takes longer than the lease is still held for is not sent,
+// and that is no failure. It is made when the lease is held again.
+func TestReadingOutlastsTheLease(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.src.Put(host(1, "a", "192.0.2.1"))
+	w.src.Beat(time.Second)
+	s := w.start()
+	s.checked(1)
+	s.quiet()
+	reading, goOn := make(chan struct{}), make(chan struct{})
+	var once onlyOnce
+	w.sim.SetFaults(func(ctx context.Context, c solidsim.Call) solidsim.Fault {
+		if c.Service == "dns_rr_list" && once.first() {
+			close(reading)
+			select {
+			case <-goOn:
+			case <-ctx.Done():
+			}
+		}
+		return solidsim.Fault{}
+	})
+	w.src.Put(host(1, "a", "192.0.2.2"))
+	<-reading
+	w.nats.Stop() // the lease cannot be renewed
+	w.await("too little is left of the lease", func() bool {
+		_, output := s.ask("a")
+		return strings.Contains(output, "the lease is not held for long enough")
+	})
+	writes, calls := w.sim.Calls().Writes, s.log.count("solidserver call")
+	close(goOn)
+	w.await("it was read", func() bool { return s.log.count("solidserver call") > calls })
+	if _, output := s.ask("a"); !strings.Contains(output, "the lease is not held for long enough") {
+		t.Errorf("what is not sent is explained: %s", output)
+	}
+	if n := w.sim.Calls().Writes - writes; n != 0 || len(w.values("a")) != 1 || w.values("a")[0] != "192.0.2.1" {
+		t.Errorf("%d changes were sent, and the name has %v", n, w.values("a"))
+	}
+	w.nats.Resume()
+	w.awaitRecord("a", "192.0.2.2")
+	if n := s.log.count("dns change failed") + s.log.count("the dns server does not answer"); n != 0 {
+		t.Errorf("%d failures are told", n)
 	}
 }
 

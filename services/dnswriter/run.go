@@ -53,22 +53,21 @@ func (v runVerb) solidserver() solidserver.Config {
 
 // Run runs the service until ctx ends, or does one check.
 func (v *runVerb) Run(ctx context.Context, d *daemon.Daemon) error {
-	config := v.solidserver()
-	config.Metrics, config.Log = solidserver.NewMetrics(d.Metrics), d.Log
-	client, err := solidserver.New(config)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
 	conn, err := v.Sight.NATS.Connect(ctx, name, d.Log)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
+	documents := bucket.New(conn)
+	lease := v.newLease(d, documents)
+	client, err := v.writer(d, lease)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
 
 	view := events.NewView()
-	documents := bucket.New(conn)
-	of := parts{client: client, view: view, bucket: documents, lease: v.newLease(d, documents)}
+	of := parts{client: client, view: view, bucket: documents, lease: lease}
 	scopes, err := v.scopes(d, of)
 	if err != nil {
 		return err

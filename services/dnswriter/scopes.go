@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -62,6 +63,25 @@ func (v *runVerb) newLease(d *daemon.Daemon, documents *bucket.Bucket) *lease.Le
 	}
 	return lease.New(lease.Config{Bucket: documents, Name: name, Log: d.Log, Metrics: d.Metrics})
 }
+
+// writer makes the client of the appliance. Under a lease it sends a change only while
+// that is held for long enough: the reconciler asks as well, but what an operation
+// reads first, and waits for, comes after that.
+func (v *runVerb) writer(d *daemon.Daemon, held *lease.Lease) (*solidserver.Client, error) {
+	config := v.solidserver()
+	config.Metrics, config.Log = solidserver.NewMetrics(d.Metrics), d.Log
+	if held != nil {
+		config.MayWrite = func() error {
+			if !held.Held(2 * solidserver.WriteTimeout) {
+				return errShort
+			}
+			return nil
+		}
+	}
+	return solidserver.New(config)
+}
+
+var errShort = errors.New("the lease is not held for long enough")
 
 // auto is the value of settings that follow from others.
 const auto = "auto"

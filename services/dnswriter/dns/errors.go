@@ -7,7 +7,7 @@ import (
 
 // What a DNS server, or the client of one, says of a call that did not end
 // well. They are here because the callers and the clients know nothing of one
-// another. A client's errors wrap at most one of the first four, and possibly
+// another. A client's errors wrap at most one of the first five, and possibly
 // ErrUnauthorised.
 var (
 	// ErrUnclear: it is not known whether a write was done. It may have been,
@@ -28,6 +28,11 @@ var (
 	// changed, and the same call will be refused again until a person changes
 	// something.
 	ErrRefused = errors.New("refused by the DNS server")
+
+	// ErrNotNow: a change was not sent, because the caller's own settings did not
+	// allow it at the moment when it was about to be. The server has no part in
+	// that, nothing was changed, and the same call may do later.
+	ErrNotNow = errors.New("a change may not be sent now")
 
 	// ErrUnauthorised: the server does not accept user and password.
 	ErrUnauthorised = errors.New("user and password are not accepted")

@@ -31,7 +31,8 @@ const (
 	halfway  = lateness / 2
 )
 
-// errUnheld ends the work on a name while the lease is about to be lost.
+// errUnheld ends the work on a name while the lease is about to be lost. A Provider
+// that finds that out itself, after what it had to read, says dns.ErrNotNow.
 var errUnheld = errors.New("the lease is not held for long enough to send a change")
 
 // Run works until ctx ends; it then returns nil, and it returns for no other

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -9,6 +10,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/keastream/keastream/services/dnswriter/dns"
 )
 
 // chair is a Lease that a test gives and takes away.
@@ -185,6 +189,49 @@ func TestNoChangeIsSentShortly(t *testing.T) {
 			b.after(time.Second, "a 192.0.2.1", "b 192.0.2.2")
 			if n := b.logged("dns change failed"); n != 0 || m.count("create") != 2 {
 				t.Errorf("%d failures, with the calls %s", n, m.made())
+			}
+		})
+	})
+}
+
+// The time that is left of a lease may be used up by what an operation has to read
+// before it sends its change. The provider finds out, sends nothing, and nobody is to
+// blame; the change is made when the lease is held again.
+func TestChangeIsKeptBackAfterAReading(t *testing.T) {
+	t.Parallel()
+	m := &memory{}
+	lease := newChair()
+	m.before = func(call, _ string) error {
+		if call == "update" && !lease.Held(sending) {
+			return fmt.Errorf("change it: %w", dns.ErrNotNow)
+		}
+		return nil
+	}
+	reg := prometheus.NewRegistry()
+	inBubble(t, Config{Lease: lease, Sweep: time.Hour, Metrics: NewMetrics(reg)}, m, []string{"a 192.0.2.1"}, func(b *bench) {
+		b.run(func() {
+			lease.give()
+			b.after(2*time.Minute, "a 192.0.2.1")
+			m.do(func() { m.latency = 2 * time.Second })
+			lookups := m.count("lookup")
+			b.put(1, "a 192.0.2.2")
+			time.Sleep(time.Second) // it is being read
+			lease.shorten(true)
+			b.after(30*time.Second, "a 192.0.2.1")
+			if n := m.count("update"); n != 1 {
+				t.Errorf("%d updates were tried, want 1", n)
+			}
+			if err := b.r.InStep(); err != nil || b.logged("dns change failed")+b.logged("does not answer") != 0 {
+				t.Errorf("somebody is to blame: %v", err)
+			}
+			lease.shorten(false)
+			b.after(3*time.Second, "a 192.0.2.2")
+			if n := m.count("lookup"); n != lookups {
+				t.Errorf("the name was read %d times, though nothing was unclear", n-lookups)
+			}
+			// Create and update, both ok.
+			if n, err := testutil.GatherAndCount(reg, "keastream_dns_changes_total"); err != nil || n != 2 {
+				t.Errorf("%d outcomes of changes are counted, want 2, %v", n, err)
 			}
 		})
 	})

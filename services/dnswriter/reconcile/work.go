@@ -169,6 +169,9 @@ func (r *Reconciler) take(ctx context.Context, t *task, steps []Step) error {
 			return errUnheld
 		}
 		err := r.apply(ctx, t, s)
+		if errors.Is(err, dns.ErrNotNow) {
+			return errUnheld // what was read before took too long; nothing was sent
+		}
 		r.note(ctx, err, true)
 		r.metrics.change(s, err)
 		if err == nil {

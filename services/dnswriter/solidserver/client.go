@@ -13,6 +13,8 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"golang.org/x/time/rate"
+
+	"github.com/keastream/keastream/services/dnswriter/dns"
 )
 
 // Client is a connection pool to one appliance. It is safe for concurrent use.
@@ -163,7 +165,7 @@ func (c *Client) wait(ctx context.Context, pause, wish time.Duration) bool {
 func (c *Client) write(ctx context.Context, method, service string, params url.Values) (id string, err error) {
 	made := call{method, service, params}
 	if err := c.cfg.MayWrite(); err != nil {
-		return "", &Error{Method: method, Service: service, Outcome: NotSent, kept: true, Err: err}
+		return "", &Error{Method: method, Service: service, Outcome: NotSent, kept: true, Err: fmt.Errorf("%w: %w", dns.ErrNotNow, err)}
 	}
 	result, err := c.send(ctx, made, c.cfg.WriteTimeout)
 	if err != nil {

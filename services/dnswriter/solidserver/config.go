@@ -41,7 +41,8 @@ type Config struct {
 	ReadTimeout, WriteTimeout time.Duration
 	// MayWrite is asked right before a call that changes something is sent, after
 	// all waiting and reading. An error keeps it from being sent: nothing was
-	// changed then. It looks at memory and does not block. nil means it may.
+	// changed then, and the error of the operation is also dns.ErrNotNow. It looks
+	// at memory and does not block. nil means it may.
 	MayWrite func() error
 	// Rate is the greatest number of calls per second; 0 means no limit.
 	Rate float64

@@ -148,7 +148,7 @@ func TestWritesThatMayNotBe(t *testing.T) {
 	} {
 		before := sim.Calls().Total
 		err := write()
-		if !errors.Is(err, lost) || errors.Is(err, dns.ErrUnclear) || errors.Is(err, dns.ErrRefused) {
+		if !errors.Is(err, dns.ErrNotNow) || !errors.Is(err, lost) || errors.Is(err, dns.ErrUnclear) || errors.Is(err, dns.ErrRefused) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if name != "create" && calls != before+1 {

@@ -26,7 +26,8 @@ func (v approveVerb) Validate() error {
 	return nil
 }
 
-// Run stores the approval and prints what it covers. It needs NATS alone: a
+// Run stores the approval and prints what it covers. The list is looked for among
+// those of all targets. It needs NATS alone: a
 // dnswriter that runs takes it in at once, another one when it starts.
 func (v *approveVerb) Run(ctx context.Context, d *daemon.Daemon) error {
 	conn, err := v.NATS.Connect(ctx, name, d.Log)
@@ -43,6 +44,7 @@ func (v *approveVerb) Run(ctx context.Context, d *daemon.Daemon) error {
 	}
 	var text strings.Builder
 	fmt.Fprintf(&text, "approved list %s of scope %s: %s of %s, for 24 hours\n", list.Hash, list.Scope, list.Kind, plural(list.Names, "name"))
+	fmt.Fprintf(&text, "  (%s)\n", printable(list.Where()))
 	for _, item := range list.Items {
 		fmt.Fprintf(&text, "  %s\n", printable(item.Record))
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/sourcegraph/conc"
@@ -92,7 +91,7 @@ func (v *runVerb) leaseName() string {
 	target, placing, filter := v.Sight.Target, v.Sight.Placing, v.Sight.Filter
 	servers, _ := target.Names.servers()
 	views, _ := target.Names.views()
-	of := []string{strings.ToLower(v.Sight.Appliance.Host)}
+	of := []string{v.Sight.Appliance.place()}
 	for _, scope := range target.Scopes {
 		of = append(of, scope, servers[scope], views[scope])
 	}
@@ -128,10 +127,10 @@ func (v *runVerb) scopes(d *daemon.Daemon, of parts) (scopes, error) {
 			verifier = verify.New(verify.Config{Scope: c.Scope, Servers: servers, Metrics: verifiers, Log: d.Log})
 			c.Verify = verifier
 		}
-		s := newScope(c, brake.Config{
+		s := newScope(c, v.Sight.braked(c.Scope, brake.Config{
 			Limit: limit, Store: of.bucket, Metrics: brakes,
 			ReadOnly: c.Policy == reconcile.Observe,
-		})
+		}))
 		s.verify = verifier
 		all = append(all, s)
 	}

@@ -74,6 +74,13 @@ func (a appliance) username(context.Context) (secrets.Value, error) {
 	return secrets.New(a.Username), nil
 }
 
+// place is the appliance by which a target is told from others: the host and, if it
+// is not that of https, the port.
+func (a appliance) place() string {
+	host := strings.TrimSuffix(strings.ToLower(a.Host), "/")
+	return strings.TrimSuffix(strings.TrimPrefix(host, "https://"), ":443")
+}
+
 // config returns the settings of a client that does so many things at a time.
 func (a appliance) config(concurrency int) solidserver.Config {
 	return solidserver.Config{

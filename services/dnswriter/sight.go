@@ -95,7 +95,7 @@ func (s sight) look(ctx context.Context, d *daemon.Daemon, caution caution, do f
 	for _, c := range configs {
 		writers[c.Scope], _ = c.Provider.(*solidserver.Scope)
 		c.Provider = reconcile.ReadOnly(c.Provider)
-		all = append(all, newScope(c, brake.Config{Limit: limit, Store: documents, ReadOnly: true}))
+		all = append(all, newScope(c, s.braked(c.Scope, brake.Config{Limit: limit, Store: documents, ReadOnly: true})))
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	var following conc.WaitGroup

@@ -2,6 +2,7 @@ package brake
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -103,40 +104,43 @@ func (s *side) settle(now time.Time) {
 	}
 }
 
-// Scopes are those whose lists Approve and Withheld look for by default.
-func Scopes() []string { return []string{"internal", "external"} }
-
-// Withheld returns the lists that stand in the store, by default of both scopes:
-// those of the last judgement, also of a process that has ended since.
-func Withheld(ctx context.Context, store Store, scopes ...string) ([]List, error) {
-	if len(scopes) == 0 {
-		scopes = Scopes()
+// Withheld returns the lists that stand in the store, of all targets: those of the
+// last judgement of each, also of a process that has ended since. With an error it
+// returns those that can be read.
+func Withheld(ctx context.Context, store Store) ([]List, error) {
+	keys, err := store.Keys(ctx, withheldWord)
+	if err != nil {
+		return nil, fmt.Errorf("look for what is withheld: %w", err)
 	}
 	var lists []List
-	for _, scope := range scopes {
+	var errs []error
+	for _, key := range keys {
 		var doc withheldDoc
-		if _, err := get(ctx, store, withheldKey(scope), &doc); err != nil {
-			return nil, fmt.Errorf("read what is withheld in scope %s: %w", scope, err)
+		if _, err := get(ctx, store, key, &doc); err != nil {
+			errs = append(errs, fmt.Errorf("read what is withheld: %w", err))
 		}
-		lists = append(lists, doc.lists()...)
+		for _, l := range doc.lists() {
+			l.key = strings.TrimPrefix(key, withheldKey(""))
+			lists = append(lists, l)
+		}
 	}
-	return lists, nil
+	return lists, errors.Join(errs...)
 }
 
 // Approve lets the names of one list go, by its hash, and returns the list. The
 // approval stands in the store: a brake that runs takes it in at once, another
 // one when it starts, for 24 hours. A hash that is not withheld now is refused.
-func Approve(ctx context.Context, store Store, hash string, scopes ...string) (List, error) {
-	lists, err := Withheld(ctx, store, scopes...)
-	if err != nil {
-		return List{}, err
-	}
+func Approve(ctx context.Context, store Store, hash string) (List, error) {
+	lists, err := Withheld(ctx, store)
 	hash = strings.ToLower(strings.TrimSpace(hash))
 	i := slices.IndexFunc(lists, func(l List) bool { return l.Hash == hash })
-	if i < 0 {
-		return List{}, outdated(hash, lists)
+	switch {
+	case i >= 0: // whatever is the matter with others
+		return lists[i], addApproval(ctx, store, lists[i])
+	case err != nil:
+		return List{}, err
 	}
-	return lists[i], addApproval(ctx, store, lists[i])
+	return List{}, outdated(hash, lists)
 }
 
 // outdated says which lists there are instead.
@@ -146,7 +150,7 @@ func outdated(hash string, lists []List) error {
 	}
 	var now []string
 	for _, l := range lists {
-		now = append(now, fmt.Sprintf("%s (scope %s, %s, names: %d)", l.Hash, l.Scope, l.Kind, l.Names))
+		now = append(now, fmt.Sprintf("%s (%s, names: %d; %s)", l.Hash, l.Kind, l.Names, l.Where()))
 	}
 	return fmt.Errorf("%w: %q; withheld now: %s. Look at `keastream-dnswriter plan` before you approve another one", ErrOutdated, hash, strings.Join(now, ", "))
 }

@@ -133,7 +133,7 @@ func TestAnOutdatedHashIsRefused(t *testing.T) {
 		pass(holdDown)
 		now := l.withheld(41).Hash
 		_, err := brake.Approve(t.Context(), l.store, hash)
-		if !errors.Is(err, brake.ErrOutdated) || !strings.Contains(fmt.Sprint(err), now+" (scope internal, removal, names: 41)") {
+		if !errors.Is(err, brake.ErrOutdated) || !strings.Contains(fmt.Sprint(err), now+" (removal, names: 41; scope internal, withheld for 0 min)") {
 			t.Errorf("%v", err)
 		}
 		l.wantNone(1, 41)

@@ -25,13 +25,23 @@ type Store interface {
 	// Watch calls changed whenever one of the documents may have changed, until
 	// ctx ends.
 	Watch(ctx context.Context, changed func(), keys ...string)
+	// Keys returns the keys that begin with a word and a dot. A document may be gone
+	// by the time when it is read.
+	Keys(ctx context.Context, word string) ([]string, error)
 }
 
 // Config says what a Brake works on. Scope and Owned must be set.
 type Config struct {
 	// Scope is the name of the scope: the limit is per scope.
 	Scope string
-	Limit Limit
+	// Key is under what name the documents stand in the store, as Key makes it. Who
+	// writes other records, or for other reservations, needs another one; who does
+	// the same needs the same. Default: the name of the scope.
+	Key string
+	// Target says for people what is written, and for which reservations. It stands
+	// in the store, so it holds no secret.
+	Target string
+	Limit  Limit
 	// HoldDown is how long no name must have come or gone before removals are
 	// judged. Default: 10 s.
 	HoldDown time.Duration
@@ -89,6 +99,7 @@ type Brake struct {
 // New makes a Brake. Nothing is released before Run.
 func New(cfg Config) *Brake {
 	cfg.HoldDown = cmp.Or(cfg.HoldDown, 10*time.Second)
+	cfg.Key = cmp.Or(cfg.Key, cfg.Scope)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}

@@ -148,7 +148,7 @@ func (b *Brake) storeBatch(ctx context.Context, batch *batch) error {
 		// Rounded up, so that no name counts for less than an hour.
 		at := time.Now().Add(time.Second - 1).Truncate(time.Second)
 		var revision uint64
-		revision, err = b.cfg.Store.Put(ctx, countsKey(b.cfg.Scope), b.docs.counts, b.countsWith(batch, at))
+		revision, err = b.cfg.Store.Put(ctx, countsKey(b.cfg.Key), b.docs.counts, b.countsWith(batch, at))
 		if err == nil {
 			b.docs.counts = revision
 			b.counted(batch, at)
@@ -207,7 +207,7 @@ func (b *Brake) counted(batch *batch, at time.Time) {
 // names that this process did not know. What it knows itself is not lost.
 func (b *Brake) readCounts(ctx context.Context) (foreign bool, err error) {
 	var doc countsDoc
-	revision, err := get(ctx, b.cfg.Store, countsKey(b.cfg.Scope), &doc)
+	revision, err := get(ctx, b.cfg.Store, countsKey(b.cfg.Key), &doc)
 	if err != nil {
 		return false, err
 	}

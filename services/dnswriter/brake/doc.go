@@ -56,4 +56,10 @@
 //     counted; [Brake.Err] says why.
 //   - The lists stand in the store until a process has judged anew, so that they
 //     can be approved when none runs. The same list has the same hash.
+//
+// # Several targets
+//
+// One store may serve several: other servers, or other parts of the reservations.
+// [Key] tells their documents apart. [Approve] looks through all of them, and the hash
+// of a list depends on its target.
 package brake

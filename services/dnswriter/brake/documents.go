@@ -3,7 +3,10 @@ package brake
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -11,10 +14,28 @@ import (
 	"github.com/keastream/keastream/services/dnswriter/bucket"
 )
 
-// The keys of the documents of a scope.
-func countsKey(scope string) string    { return "counts." + scope }
-func approvalsKey(scope string) string { return "approvals." + scope }
-func withheldKey(scope string) string  { return "withheld." + scope }
+// Key returns the name under which the documents of a scope stand: the scope and
+// twelve hex digits over the settings that make two processes write the same records
+// of the same reservations. The same parts in the same order give the same name, in
+// each version.
+func Key(scope string, parts ...string) string {
+	sum := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(sum, "%d:%s", len(p), p)
+	}
+	return scope + "-" + hex.EncodeToString(sum.Sum(nil))[:12]
+}
+
+// The documents, by what stands before the name in their keys.
+const (
+	countsWord    = "counts"
+	approvalsWord = "approvals"
+	withheldWord  = "withheld"
+)
+
+func countsKey(name string) string    { return countsWord + "." + name }
+func approvalsKey(name string) string { return approvalsWord + "." + name }
+func withheldKey(name string) string  { return withheldWord + "." + name }
 
 // ErrOutdated is returned by Approve for a list that is not withheld, or not any
 // more.
@@ -37,7 +58,7 @@ type documents struct {
 // countsDoc has, by kind, the names that went within the limit, and when.
 type countsDoc map[Kind]map[string]time.Time
 
-// withheldDoc is what is withheld in a scope.
+// withheldDoc is what is withheld of a target.
 type withheldDoc struct {
 	Lists []List `json:"lists"`
 }
@@ -53,7 +74,7 @@ func (d withheldDoc) lists() []List {
 	return d.Lists
 }
 
-// approvalsDoc is what was approved in a scope.
+// approvalsDoc is what was approved of a target.
 type approvalsDoc struct {
 	Approvals []approvalDoc `json:"approvals"`
 }

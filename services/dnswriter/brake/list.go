@@ -40,8 +40,11 @@ type Item struct {
 // document that stands in the store: fields may be added, never renamed.
 type List struct {
 	Scope string `json:"scope"`
-	Kind  Kind   `json:"kind"`
-	// Hash names exactly this list: 12 hex digits over scope, kind and all records.
+	// Target says what is written, and for which reservations.
+	Target string `json:"target,omitempty"`
+	Kind   Kind   `json:"kind"`
+	// Hash names exactly this list: 12 hex digits over the key of its documents, the
+	// kind and all records.
 	Hash string `json:"hash"`
 	// Names is how many names there are, Items their records, sorted.
 	Names int    `json:"names"`
@@ -53,6 +56,7 @@ type List struct {
 	Recent  int `json:"recent"`
 	// Since is when names of this kind began to be withheld.
 	Since time.Time `json:"since"`
+	key   string    // of its documents; those who read it know it
 }
 
 // Has tells whether a name is in the list.
@@ -68,6 +72,32 @@ func (l List) String() string {
 
 // Command is what approves the list.
 func (l List) Command() string { return "keastream-dnswriter approve " + l.Hash }
+
+// Where says what the list is of, and for how long it has been withheld: one of a
+// target that no dnswriter serves any more stays, and grows old.
+func (l List) Where() string {
+	where := "scope " + l.Scope
+	if l.Target != "" {
+		where += ", " + l.Target
+	}
+	if l.Since.IsZero() {
+		return where
+	}
+	return where + ", withheld for " + age(time.Since(l.Since))
+}
+
+// age says roughly how long something has lasted.
+func age(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d >= 2*day:
+		return fmt.Sprintf("%d days", d/day)
+	case d >= 2*time.Hour:
+		return fmt.Sprintf("%d hours", d/time.Hour)
+	default:
+		return fmt.Sprintf("%d min", max(0, d)/time.Minute)
+	}
+}
 
 func (l List) reason() string {
 	more := ""
@@ -102,9 +132,10 @@ func compareItems(a, b Item) int {
 	return strings.Compare(a.Record, b.Record)
 }
 
-// hash names a list. The records alone decide, so that the same list has the
-// same hash after a restart, and in the plan of another process.
-func hash(scope string, kind Kind, items []Item) string {
+// hash names a list. Its key and the records alone decide, so that the same list has
+// the same hash after a restart, and in the plan of another process, and that of
+// another target another one, though it may have the same records.
+func hash(key string, kind Kind, items []Item) string {
 	records := make([]string, 0, len(items))
 	for _, item := range items {
 		records = append(records, item.Record)
@@ -112,7 +143,7 @@ func hash(scope string, kind Kind, items []Item) string {
 	slices.Sort(records)
 	sum := sha256.New()
 	for _, record := range slices.Compact(records) {
-		for _, s := range [...]string{scope, " ", string(kind), " ", record, "\n"} {
+		for _, s := range [...]string{key, " ", string(kind), " ", record, "\n"} {
 			io.WriteString(sum, s)
 		}
 	}

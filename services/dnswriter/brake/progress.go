@@ -70,7 +70,7 @@ func (b *Brake) saveApprovals(ctx context.Context) error {
 	if len(soiled) == 0 {
 		return nil
 	}
-	revision, err := b.cfg.Store.Put(ctx, approvalsKey(b.cfg.Scope), b.docs.approvals, doc)
+	revision, err := b.cfg.Store.Put(ctx, approvalsKey(b.cfg.Key), b.docs.approvals, doc)
 	b.docs.saved = time.Now()
 	if err == nil {
 		b.docs.approvals = revision
@@ -109,7 +109,7 @@ func (b *Brake) readApprovals(ctx context.Context) error {
 	for range attempts {
 		var doc approvalsDoc
 		var revision uint64
-		revision, err = get(ctx, b.cfg.Store, approvalsKey(b.cfg.Scope), &doc)
+		revision, err = get(ctx, b.cfg.Store, approvalsKey(b.cfg.Key), &doc)
 		if err != nil {
 			return err
 		}
@@ -120,7 +120,7 @@ func (b *Brake) readApprovals(ctx context.Context) error {
 		taken := b.approvalsDoc(fresh, now)
 		b.mu.Unlock()
 		if len(fresh) > 0 && !b.cfg.ReadOnly {
-			if revision, err = b.cfg.Store.Put(ctx, approvalsKey(b.cfg.Scope), revision, taken); err != nil {
+			if revision, err = b.cfg.Store.Put(ctx, approvalsKey(b.cfg.Key), revision, taken); err != nil {
 				continue // somebody else approved, or it happened: the next reading tells
 			}
 			b.docs.approvals = revision
@@ -266,14 +266,14 @@ func addApproval(ctx context.Context, store Store, list List) error {
 	var err error
 	for range attempts {
 		var doc approvalsDoc
-		revision, getErr := get(ctx, store, approvalsKey(list.Scope), &doc)
+		revision, getErr := get(ctx, store, approvalsKey(list.key), &doc)
 		if getErr != nil {
 			return fmt.Errorf("read what was approved in scope %s: %w", list.Scope, errors.Join(err, getErr))
 		}
 		if slices.ContainsFunc(doc.Approvals, func(a approvalDoc) bool { return a.Hash == added.Hash && a.At.Equal(added.At) }) {
 			return nil // the put that failed happened
 		}
-		if _, err = store.Put(ctx, approvalsKey(list.Scope), revision, doc.with(added)); err == nil {
+		if _, err = store.Put(ctx, approvalsKey(list.key), revision, doc.with(added)); err == nil {
 			return nil
 		}
 	}

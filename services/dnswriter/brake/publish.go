@@ -11,7 +11,7 @@ import (
 // one has judged.
 func (b *Brake) readWithheld(ctx context.Context) error {
 	var doc withheldDoc
-	revision, err := get(ctx, b.cfg.Store, withheldKey(b.cfg.Scope), &doc)
+	revision, err := get(ctx, b.cfg.Store, withheldKey(b.cfg.Key), &doc)
 	if err != nil {
 		return err
 	}
@@ -92,14 +92,14 @@ func (b *Brake) putWithheld(ctx context.Context, doc withheldDoc) error {
 	var err error
 	for range attempts {
 		var revision uint64
-		revision, err = b.cfg.Store.Put(ctx, withheldKey(b.cfg.Scope), b.docs.withheld, doc)
+		revision, err = b.cfg.Store.Put(ctx, withheldKey(b.cfg.Key), b.docs.withheld, doc)
 		if err == nil {
 			b.docs.withheld = revision
 			return nil
 		}
 		// Whoever wrote there did not lead any more when he did, or it was this put.
 		var there withheldDoc
-		revision, readErr := get(ctx, b.cfg.Store, withheldKey(b.cfg.Scope), &there)
+		revision, readErr := get(ctx, b.cfg.Store, withheldKey(b.cfg.Key), &there)
 		if readErr != nil {
 			return errors.Join(err, readErr)
 		}

@@ -24,7 +24,7 @@ func (b *Brake) Run(ctx context.Context) error {
 	defer cancel()
 	if b.cfg.Store != nil {
 		tasks.Go(func() {
-			b.cfg.Store.Watch(ctx, func() { b.reread.Store(true); b.poke() }, approvalsKey(b.cfg.Scope))
+			b.cfg.Store.Watch(ctx, func() { b.reread.Store(true); b.poke() }, approvalsKey(b.cfg.Key))
 		})
 	}
 	defer b.stop(ctx)
@@ -240,7 +240,7 @@ func (b *Brake) relist(ctx context.Context, s *side, items []Item, arrival uint6
 		slices.SortFunc(items, compareItems)
 		items = slices.Clip(slices.Compact(items))
 		list = &List{
-			Scope: b.cfg.Scope, Kind: s.kind, Hash: hash(b.cfg.Scope, s.kind, items),
+			Scope: b.cfg.Scope, Target: b.cfg.Target, key: b.cfg.Key, Kind: s.kind, Hash: hash(b.cfg.Key, s.kind, items),
 			Names: namesIn(items), Items: items, Since: now.UTC().Truncate(time.Second),
 		}
 		if former := b.docs.former[s.kind]; former.Hash == list.Hash {

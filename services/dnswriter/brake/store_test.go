@@ -112,6 +112,24 @@ func (m *memory) Watch(ctx context.Context, changed func(), keys ...string) {
 	m.mu.Unlock()
 }
 
+func (m *memory) Keys(ctx context.Context, word string) (keys []string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if m.decide("keys", word) != none {
+		return nil, errAway
+	}
+	for key := range m.docs {
+		if strings.HasPrefix(key, word+".") {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys, nil
+}
+
 // setFault replaces what goes wrong.
 func (m *memory) setFault(f func(call, key string) fault) {
 	m.mu.Lock()

@@ -7,9 +7,12 @@
 // cut into parts:
 //
 //	lease.default                  {"holder":...}                 a small document
-//	withheld.internal              {"keastream_parts":{...}}      the head of a large one
-//	parts.withheld.internal.V.0    its parts; V is of one Put only
-//	parts.withheld.internal.V.1
+//	withheld.internal-H            {"keastream_parts":{...}}      the head of a large one
+//	parts.withheld.internal-H.V.0  its parts; V is of one Put only
+//	parts.withheld.internal-H.V.1
+//
+// No key may continue another one, as a.b does with a: their parts could not be told
+// apart.
 //
 // The parts are stored first and the head last, by compare-and-set: a reader finds
 // the old document or the new one. Parts that no head names any more, of a

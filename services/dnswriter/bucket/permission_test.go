@@ -64,6 +64,10 @@ func TestMissingPermission(t *testing.T) {
 	if err := b.Delete(t.Context(), "a", revision); err != nil {
 		t.Error(err)
 	}
+	put(t, b, "a.b", 0, note{})
+	if keys, err := b.Keys(t.Context(), "a"); err != nil || len(keys) != 1 {
+		t.Errorf("keys %v, %v", keys, err)
+	}
 	if err := conn.LastError(); err != nil {
 		t.Errorf("something was denied: %v", err)
 	}

@@ -19,6 +19,8 @@ type Call struct {
 	Number int
 	// Writes tells whether the service writes.
 	Writes bool
+	// User is the name of the user who calls.
+	User string
 }
 
 // A Fault says what goes wrong with a call. The zero Fault is no fault.

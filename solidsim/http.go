@@ -126,7 +126,7 @@ func (a *api) call(r *http.Request, name string, p params) (answer, Fault, error
 	}
 	a.count(r.Context(), r.Method, name, svc, p)
 	fault := a.fault(Call{
-		Method: r.Method, Service: name, Params: p, Number: int(a.number.Add(1)), Writes: svc.writes,
+		Method: r.Method, Service: name, Params: p, Number: int(a.number.Add(1)), Writes: svc.writes, User: user,
 	})
 	if err := a.wait(a.closed, fault.Delay); err != nil {
 		return answer{}, fault, err

@@ -48,7 +48,7 @@ func (w *world) actions() map[string]func(*rapid.T) {
 		"hand: double ours": w.handDouble, "hand: add beside": w.handBeside, "hand: copy with the mark": w.handCopy,
 		"hand: add foreign": w.handAdd, "hand: remove foreign": w.handRemoveForeign, "intruder": w.intruder,
 		"fault": w.faulty, "fault again": w.faulty, "server away": w.goAway,
-		"crash": w.crash, "restart": w.startAnew, "lose the stream": w.refill, "incomplete": w.incomplete,
+		"crash": w.crash, "crash again": w.crash, "restart": w.startAnew, "hold a write back": w.holdWrite, "hold another write back": w.holdWrite, "cut off from nats": w.cutAway, "lose the bucket": w.loseBucket, "approve": w.approve, "delete many": w.deleteMany, "put back": w.putBack, "put back now": w.putBack, "approve once more": w.approve, "lose the stream": w.refill, "incomplete": w.incomplete,
 		"rest": func(*rapid.T) { w.quiet() }, "rest again": func(*rapid.T) { w.quiet() },
 		"": func(*rapid.T) { w.tend(); w.sound() },
 	}
@@ -71,7 +71,7 @@ func (w *world) quiet() {
 	w.edited = false
 	w.mu.Unlock()
 	if restart {
-		w.restart()
+		w.restartAll()
 	}
 	w.rest()
 }
@@ -204,6 +204,35 @@ func keys(rows []events.Reservation) (all []events.Key) {
 
 func (w *world) delete(rt *rapid.T) { w.drop(keys(w.pick(rt))...) }
 
+// deleteMany deletes all that some devices have, which may be too much for the brake.
+func (w *world) deleteMany(rt *rapid.T) {
+	w.dropped = nil
+	for range rapid.IntRange(3, 6).Draw(rt, "devices") {
+		if len(w.live()) > 1 { // the fence is one
+			rows := w.pick(rt)
+			w.dropped = append(w.dropped, rows...)
+			w.drop(keys(rows)...)
+		}
+	}
+	if rapid.IntRange(0, 3).Draw(rt, "and rest") > 0 {
+		w.quiet()
+	}
+}
+
+// putBack inserts again what was deleted together, and what is free still of it.
+func (w *world) putBack(rt *rapid.T) {
+	if len(w.dropped) == 0 {
+		rt.Skip("nothing was deleted")
+	}
+	for _, r := range w.dropped {
+		if len(w.of(r.Identifier)) == 0 {
+			r.HostID = w.newID()
+			w.put(r)
+		}
+	}
+	w.dropped = nil
+}
+
 // giveUp deletes a row that another source has as well.
 func (w *world) giveUp(rt *rapid.T) {
 	rows := w.of(w.pick(rt)[0].Identifier)
@@ -233,14 +262,11 @@ func (w *world) addAgain(rt *rapid.T) {
 		}
 	}
 	inserted := rapid.Bool().Draw(rt, "the insertion comes first")
-	forget := func(all map[events.Key]events.Reservation) {
+	w.loosenContested(rows, fresh, inserted)
+	w.change(func(all map[events.Key]events.Reservation) {
 		for _, r := range rows {
 			delete(all, r.Key())
 		}
-	}
-	w.loosenContested(forget)
-	w.change(func(all map[events.Key]events.Reservation) {
-		forget(all)
 		for _, r := range fresh {
 			all[r.Key()] = r
 		}
@@ -265,16 +291,37 @@ func (w *world) addAgain(rt *rapid.T) {
 	}
 }
 
-// loosenContested forgets as steady what somebody else takes over when rows are
-// gone for a moment: a value that nobody asks for is replaced at once by one that
-// somebody asks for.
-func (w *world) loosenContested(forget func(map[events.Key]events.Reservation)) {
+// loosenContested forgets as steady what somebody else takes over for a moment,
+// while the stream tells of rows that go and rows that come: a value that nobody
+// asks for is replaced at once by one that somebody asks for.
+func (w *world) loosenContested(gone, come []events.Reservation, comeFirst bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	meanwhile := maps.Clone(w.rows)
-	forget(meanwhile)
-	wanted := want(meanwhile)
-	maps.DeleteFunc(w.steady, func(r record, _ bool) bool { return wanted[r.set] != nil && !wanted[r.set].values[r.value] })
+	step := func() {
+		wanted := want(meanwhile)
+		maps.DeleteFunc(w.steady, func(r record, _ bool) bool { return wanted[r.set] != nil && !wanted[r.set].values[r.value] })
+	}
+	remove := func() {
+		for _, r := range gone {
+			delete(meanwhile, r.Key())
+			step()
+		}
+	}
+	if !comeFirst {
+		remove()
+	}
+	for _, source := range sources { // as publish does it
+		for _, r := range come {
+			if r.Source == source {
+				meanwhile[r.Key()] = r
+				step()
+			}
+		}
+	}
+	if comeFirst {
+		remove()
+	}
 }
 
 // halves inserts a row of a device that has one, which stays for now.
@@ -325,7 +372,29 @@ func (w *world) crash(rt *rapid.T) {
 	w.toCrash, w.crashOn = writes, method
 }
 
-func (w *world) startAnew(*rapid.T) { w.restart() }
+func (w *world) drawInstance(rt *rapid.T) *process {
+	return w.instances[rapid.IntRange(0, len(w.instances)-1).Draw(rt, "instance")]
+}
+
+func (w *world) startAnew(rt *rapid.T) { w.restart(w.drawInstance(rt)) }
+
+// cutAway cuts an instance off from NATS, for less or more than the term of its
+// lease.
+func (w *world) cutAway(rt *rapid.T) {
+	p := w.drawInstance(rt)
+	if w.cuts++; w.cuts > 2 {
+		rt.Skip("twice is enough")
+	}
+	w.cutOff(p, time.Duration(rapid.IntRange(500, 2500).Draw(rt, "ms"))*time.Millisecond)
+}
+
+// loseBucket deletes what dnswriters keep in NATS beside the stream.
+func (w *world) loseBucket(rt *rapid.T) {
+	if w.options.form != leased || w.options.limit != wide {
+		rt.Skip("nobody needs it, or the counts of the hour would be lost")
+	}
+	w.broker.deleteBucket()
+}
 
 // incomplete has a source say that it does not know everything.
 func (w *world) incomplete(rt *rapid.T) {

@@ -35,6 +35,16 @@ const (
 	caseHandDoubled  = "hand edit: our row was doubled"
 	caseHandBeside   = "hand edit: a foreign row came beside ours"
 	caseHandCopied   = "hand edit: our mark was copied to another name"
+	caseTakeover     = "two instances: the other one took over"
+	caseLost         = "two instances: the lease was lost"
+	caseBothWrote    = "two instances: both wrote between two times of rest"
+	caseWriteHeld    = "two instances: one stood still, and so did its write"
+	caseAnswerHeld   = "two instances: one stood still after its write"
+	caseLateWrite    = "two instances: a late write was repaired"
+	caseWithheld     = "brake: names were withheld"
+	caseApproved     = "brake: a name went because it was approved"
+	caseWantedAgain  = "brake: wanted again while it was withheld"
+	caseOutdated     = "brake: an outdated list was not approved"
 )
 
 // caseUnclear is a write with an answer that was lost.
@@ -51,6 +61,8 @@ func hardCases() []string {
 		caseWithdrawn, caseExists, caseReplaced, caseRaised, caseOver, caseLateRemoval, caseReadded, caseBetween,
 		caseCrashCreate, caseCrashUpdate, caseCrashRemove, caseRefused, caseAway, caseTwoSources, caseOneLeft, caseHalves,
 		caseRefill, caseHandRemoved, caseHandChanged, caseHandUnmarked, caseHandDoubled, caseHandBeside, caseHandCopied,
+		caseTakeover, caseLost, caseBothWrote, caseWriteHeld, caseAnswerHeld, caseLateWrite,
+		caseWithheld, caseApproved, caseWantedAgain, caseOutdated,
 	}
 	for _, method := range []string{"POST", "PUT", "DELETE"} {
 		all = append(all, caseUnclear(method, true), caseUnclear(method, false))

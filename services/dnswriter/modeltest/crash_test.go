@@ -39,7 +39,7 @@ func TestCrashAfterEveryEffect(t *testing.T) {
 // effects it took. With a crash behind the n-th of them, that is the end of the
 // first process.
 func liveThrough(t *testing.T, broker *broker, reached *cases, n int) (end []string, effects int) {
-	w := newWorld(t, broker, reached, options{sweep: time.Hour, workers: 1})
+	w := newWorld(t, broker, reached, options{form: alone, limit: wide, sweep: time.Hour, workers: 1})
 	defer w.close()
 	theirs := solidsim.Record{Name: "theirs." + zone, Type: "A", Value: "198.51.100.9", TTL: 3600}
 	w.byHand(func() error { return w.plant(theirs) })

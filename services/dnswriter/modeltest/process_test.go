@@ -3,49 +3,92 @@ package modeltest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
-	"net/http"
-	"strings"
+	"net"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/sourcegraph/conc"
 
 	"github.com/keastream/keastream/internal/secrets"
 	"github.com/keastream/keastream/pkg/events"
+	"github.com/keastream/keastream/services/dnswriter/bucket"
 	"github.com/keastream/keastream/services/dnswriter/dns"
+	"github.com/keastream/keastream/services/dnswriter/lease"
 	"github.com/keastream/keastream/services/dnswriter/reconcile"
 	"github.com/keastream/keastream/services/dnswriter/solidserver"
-	"github.com/keastream/keastream/solidsim"
 )
 
-// process is the reconciler with its connections, as the service has it.
+// form says who writes.
+type form string
+
+const (
+	alone    form = "one instance"
+	leased   form = "two instances with a lease"
+	unleased form = "two instances that both write"
+)
+
+func (f form) instances() int {
+	if f == alone {
+		return 1
+	}
+	return 2
+}
+
+// process is an instance: the reconciler with its connections, as the service has
+// it.
 type process struct {
+	place   int // in world.instances
+	number  int // of all that were started
 	journal *journal
+	cable   *cable
+	view    *events.View
+	lease   *lease.Lease    // nil: none
 	dead    context.Context // ends when it crashes: then it makes no call any more
 	die     context.CancelFunc
 	cancel  context.CancelFunc
 	tasks   conc.WaitGroup
 	conn    *nats.Conn
 	client  *solidserver.Client
+	// rows are the records that it was told to change or to remove, by id: a call
+	// names no more.
+	rows sync.Map
+	// crashed is guarded by world.mu.
+	crashed bool
 }
 
-// start starts the process.
+// username is that of the instance at a place: the simulator tells by it whose a
+// call is.
+func username(place int) string { return fmt.Sprintf("%s-%d", user, place) }
+
+// start starts all instances.
 func (w *world) start() {
 	w.t.Helper()
-	conn, err := nats.Connect(w.broker.url, nats.MaxReconnects(-1))
-	if err != nil {
-		w.t.Fatalf("connect to nats-server: %v", err)
+	for i := range w.options.form.instances() {
+		w.startOne(i)
 	}
+}
+
+// startOne starts the instance of a place.
+func (w *world) startOne(place int) {
+	w.t.Helper()
 	w.starts++
-	p := &process{journal: newJournal(w), conn: conn}
+	p := &process{place: place, number: w.starts, cable: new(cable), view: events.NewView()}
+	p.journal = newJournal(w, p)
 	p.dead, p.die = context.WithCancel(context.Background())
 	log := slog.New(slog.NewTextHandler(p.journal, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	var err error
+	if p.conn, err = p.cable.connect(w.broker.url); err != nil {
+		w.t.Fatalf("connect to nats-server: %v", err)
+	}
 	secret := func(text string) secrets.Source {
 		return func(context.Context) (secrets.Value, error) { return secrets.New(text), nil }
 	}
 	p.client, err = solidserver.New(solidserver.Config{
-		Host: w.sim.Addr(), CAFile: w.ca, Username: secret(user), Password: secret(password), Log: log,
+		Host: w.sim.Addr(), CAFile: w.ca, Username: secret(username(place)), Password: secret(password), Log: log,
 	})
 	if err != nil {
 		w.t.Fatalf("make the client: %v", err)
@@ -54,32 +97,66 @@ func (w *world) start() {
 	if err != nil {
 		w.t.Fatalf("%v", err)
 	}
-	view := events.NewView()
-	reconciler := reconcile.New(reconcile.Config{
-		Provider: observed{p.client.Scope("internal", server, ""), w, p}, View: view, Zones: zones, Sources: []string{"us3"},
+	config := reconcile.Config{
+		Provider: observed{p.client.Scope("internal", server, ""), w, p}, View: p.view, Zones: zones, Sources: []string{"us3"},
 		HoldDown: holdDown, Sweep: w.options.sweep, Workers: w.options.workers, Log: log,
-	})
+	}
+	documents := bucket.New(p.conn)
+	if w.options.form == leased {
+		p.lease = lease.New(lease.Config{
+			Bucket: documents, Name: "model", Holder: fmt.Sprintf("%d", p.number),
+			Term: lease.DefaultTerm / haste, Renew: lease.DefaultRenew / haste, Log: log,
+		})
+		config.Lease = hasty{p.lease}
+	}
+	var reconciler *reconcile.Reconciler
+	config.Brake = w.newBrake(config, documents, func() *reconcile.Reconciler { return reconciler })
+	reconciler = reconcile.New(config)
 	handlers := reconciler.Handlers()
 	handlers.Log = log
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
 	w.mu.Lock()
-	w.process = p
+	if place == len(w.instances) {
+		w.instances = append(w.instances, p)
+	}
+	w.instances[place] = p
 	w.mu.Unlock()
-	p.tasks.Go(func() {
-		if err := events.Watch(ctx, conn, view, handlers); err != nil && ctx.Err() == nil {
-			log.Error("watch ended", "err", err)
-		}
-	})
-	p.tasks.Go(func() {
-		if err := reconciler.Run(ctx); err != nil {
-			log.Error("the reconciler ended", "err", err)
-		}
-	})
+	run := func(what string, f func(context.Context) error) {
+		p.tasks.Go(func() {
+			if err := f(ctx); err != nil && ctx.Err() == nil {
+				log.Error(what+" ended", "err", err)
+			}
+		})
+	}
+	run("watch", func(ctx context.Context) error { return events.Watch(ctx, p.conn, p.view, handlers) })
+	run("the reconciler", reconciler.Run)
+	run("the lease", p.lease.Run)
 }
 
-// stop ends the process and everything that it has.
-func (p *process) stop() {
+// haste is how many times shorter a lease is than in the service, so that a
+// takeover takes little more than a second.
+const haste = 8
+
+// hasty makes of the time for which a lease has to be held one that is in
+// proportion to its term.
+type hasty struct{ *lease.Lease }
+
+var _ reconcile.Lease = hasty{}
+
+// Held implements reconcile.Lease.
+func (l hasty) Held(left time.Duration) bool { return l.Lease.Held(left / haste) }
+
+// stop ends the process and everything that it has. One that crashed cannot give
+// back its lease.
+func (w *world) stop(p *process) {
+	w.thaw(p)
+	w.mu.Lock()
+	crashed := p.crashed
+	w.mu.Unlock()
+	if crashed {
+		p.conn.Close()
+	}
 	p.cancel()
 	p.tasks.Wait()
 	p.die()
@@ -87,232 +164,105 @@ func (p *process) stop() {
 	p.conn.Close()
 }
 
-// tend starts the process again when it crashed.
+// tend starts again what has crashed, and ends what does not last for ever.
 func (w *world) tend() {
-	w.mu.Lock()
-	crashed := w.crashed
-	w.mu.Unlock()
-	if crashed {
-		w.restart()
-	}
-}
-
-func (w *world) restart() {
-	w.process.stop()
-	w.mu.Lock()
-	w.crashed = false
-	w.mu.Unlock()
-	w.start()
-}
-
-// hook decides what goes wrong with a call. A process that has crashed gets no
-// answer any more, and does nothing.
-func (w *world) hook(_ context.Context, c solidsim.Call) solidsim.Fault {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.inspect()
-	switch {
-	case w.crashed:
-		return solidsim.Fault{Reset: true}
-	case w.away > 0:
-		w.away--
-		return solidsim.Fault{Reset: true}
-	case !c.Writes:
-		return solidsim.Fault{}
-	}
-	if w.toCrash > 0 && (w.crashOn == "" || w.crashOn == c.Method) {
-		if w.toCrash--; w.toCrash == 0 {
-			w.crashes(c)
-			w.effects++
-			return solidsim.Fault{Reset: true, Committed: true}
+	for _, p := range w.instances {
+		w.mu.Lock()
+		crashed := p.crashed
+		w.mu.Unlock()
+		if crashed {
+			w.restart(p)
 		}
 	}
-	armed := w.armed[c.Method]
-	if len(armed) == 0 {
-		w.effects++
-		return solidsim.Fault{}
+	w.tendFrozen()
+	if !w.healAt.IsZero() && time.Now().After(w.healAt) {
+		w.heal()
 	}
-	fault := armed[0]
-	w.armed[c.Method] = armed[1:]
-	if fault.Committed {
-		w.effects++
-	}
-	if fault.Status == http.StatusBadRequest {
-		w.reached.add(caseRefused)
-	} else {
-		w.reached.add(caseUnclear(c.Method, fault.Committed))
-	}
-	return fault
 }
 
-// crashes notes that the process dies right after a write. The caller holds w.mu.
-func (w *world) crashes(c solidsim.Call) {
-	w.crashed = true
-	w.process.die()
-	w.reached.add(map[string]string{
-		http.MethodPost: caseCrashCreate, http.MethodPut: caseCrashUpdate, http.MethodDelete: caseCrashRemove,
-	}[c.Method])
-	if c.Method == http.MethodDelete || c.Params["rr_type"] == "PTR" {
-		return
+func (w *world) restart(p *process) {
+	w.stop(p)
+	w.startOne(p.place)
+}
+
+// restartAll starts one after the other again.
+func (w *world) restartAll() {
+	for _, p := range slices.Clone(w.instances) {
+		w.restart(p)
 	}
-	for s, wish := range want(w.rows) {
-		forward := record{set{c.Params["rr_name"], c.Params["rr_type"]}, c.Params["value1"]}
-		if s.rtype == "PTR" && s.name == forward.reverse() && wish.values[forward.name] {
-			w.reached.add(caseBetween)
+}
+
+// leader is the instance that may write, nil if there is none or both may.
+func (w *world) leader() *process {
+	switch w.options.form {
+	case alone:
+		return w.instances[0]
+	case leased:
+		for _, p := range w.instances {
+			if p.lease.Held(0) {
+				return p
+			}
+		}
+	case unleased:
+	}
+	return nil
+}
+
+// cutOff cuts an instance off from NATS until a time has passed.
+func (w *world) cutOff(p *process, d time.Duration) {
+	p.cable.cut()
+	w.healAt = time.Now().Add(d)
+}
+
+// heal ends that, but not for who stands still.
+func (w *world) heal() {
+	w.healAt = time.Time{}
+	f := w.freezing()
+	for _, p := range w.instances {
+		if f == nil || f.p != p {
+			p.cable.heal()
 		}
 	}
 }
 
-// observed is a Provider that tells the world what comes of its calls, lets others
-// get in between, and ends with its process.
-type observed struct {
-	*solidserver.Scope
-	w *world
-	p *process
-}
-
-var _ reconcile.Provider = observed{}
-
-// alive returns a context that ends when the process dies.
-func (o observed) alive(ctx context.Context) (context.Context, func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(o.p.dead, cancel)
-	return ctx, func() { stop(); cancel() }
-}
-
-// Zones implements reconcile.Provider.
-func (o observed) Zones(ctx context.Context) ([]dns.Zone, error) {
-	ctx, done := o.alive(ctx)
-	defer done()
-	return o.Scope.Zones(ctx)
-}
-
-// Reverse implements reconcile.Provider.
-func (o observed) Reverse(ctx context.Context) ([]dns.Row, error) {
-	ctx, done := o.alive(ctx)
-	defer done()
-	return o.Scope.Reverse(ctx)
-}
-
-// Records implements reconcile.Provider.
-func (o observed) Records(ctx context.Context, zone string) ([]dns.Row, error) {
-	ctx, done := o.alive(ctx)
-	defer done()
-	return o.Scope.Records(ctx, zone)
-}
-
-// Lookup implements reconcile.Provider.
-func (o observed) Lookup(ctx context.Context, zone, name string) ([]dns.Row, error) {
-	ctx, done := o.alive(ctx)
-	defer done()
-	return o.Scope.Lookup(ctx, zone, name)
-}
-
-// Create implements reconcile.Provider.
-func (o observed) Create(ctx context.Context, zone string, rec dns.Record, owner dns.Owner, exclusive bool) (string, error) {
-	ctx, done := o.alive(ctx)
-	defer done()
-	id, err := o.Scope.Create(ctx, zone, rec, owner, exclusive)
-	if errors.Is(err, dns.ErrExists) {
-		o.w.reached.add(caseExists)
-	}
-	if err == nil && exclusive && rec.Type == dns.A && !strings.HasPrefix(rec.Name, "fence.") {
-		o.w.intrude(rec)
-	}
-	return id, err
-}
-
-// Update implements reconcile.Provider.
-func (o observed) Update(ctx context.Context, row dns.Row, rec dns.Record, owner dns.Owner) error {
-	ctx, done := o.alive(ctx)
-	defer done()
-	err := o.Scope.Update(ctx, row, rec, owner)
-	if err == nil && row.Value != rec.Value && !strings.HasPrefix(rec.Name, "fence.") {
-		o.w.reached.add(caseReplaced)
-	}
-	return err
-}
-
-// Delete implements reconcile.Provider.
-func (o observed) Delete(ctx context.Context, row dns.Row) error {
-	ctx, done := o.alive(ctx)
-	defer done()
-	return o.Scope.Delete(ctx, row)
-}
-
-// intrude puts a record of somebody else beside one that was created just now.
-func (w *world) intrude(rec dns.Record) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.intruders == 0 || w.crashed {
-		return
-	}
-	w.intruders--
-	w.intruded[set{rec.Name, string(rec.Type)}] = true
-	err := w.plant(solidsim.Record{Name: rec.Name, Type: string(rec.Type), Value: "198.51.100.200", TTL: 3600})
-	if err != nil {
-		w.fault("intrude: %v", err)
-	}
-}
-
-const checkComplete = "DNS consistency check complete"
-
-// journal is the log of a process. What is told there tells of hard cases.
-type journal struct {
-	w      *world
-	number int // of the process
-	before map[record]bool
-
+// cable is the way of one instance to NATS. It is a nats.CustomDialer.
+type cable struct {
 	mu    sync.Mutex
-	lines []string
+	isCut bool
+	conns []net.Conn
 }
 
-func newJournal(w *world) *journal {
-	j := &journal{w: w, number: w.starts, before: make(map[record]bool)}
-	for _, r := range w.ours() {
-		j.before[recordOf(r)] = true
-	}
-	return j
+func (c *cable) connect(url string) (*nats.Conn, error) {
+	return nats.Connect(url, nats.SetCustomDialer(c), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(0, 0),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // else the library prints them
 }
 
-// Write takes one line.
-func (j *journal) Write(p []byte) (int, error) {
-	line := string(p)
-	for text, name := range map[string]string{
-		`msg="Withdrawn `:                    caseWithdrawn,
-		`msg="conflict: the name is left`:    caseRaised,
-		`msg="conflict is over"`:             caseOver,
-		`msg="the dns server answers again"`: caseAway,
-	} {
-		if strings.Contains(line, text) {
-			j.w.reached.add(name)
-		}
+// Dial implements nats.CustomDialer.
+func (c *cable) Dial(network, address string) (net.Conn, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.isCut {
+		return nil, errors.New("the cable is cut")
 	}
-	if _, rest, found := strings.Cut(line, `msg="Removed `); found && j.number > 1 {
-		fields := strings.Fields(rest) // A record: NAME -> VALUE (scope: …
-		if len(fields) > 4 && j.before[record{set{fields[2], fields[0]}, fields[4]}] {
-			j.w.reached.add(caseLateRemoval)
-		}
+	conn, err := net.Dial(network, address)
+	if err == nil {
+		c.conns = append(c.conns, conn)
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.lines = append(j.lines, line)
-	return len(p), nil
+	return conn, err
 }
 
-func (j *journal) count(text string) (n int) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for _, line := range j.lines {
-		if strings.Contains(line, text) {
-			n++
-		}
+func (c *cable) cut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.isCut = true
+	for _, conn := range c.conns {
+		_ = conn.Close()
 	}
-	return n
+	c.conns = nil
 }
 
-func (j *journal) tail() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return strings.Join(j.lines[max(0, len(j.lines)-300):], "")
+func (c *cable) heal() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.isCut = false
 }

@@ -147,13 +147,13 @@ func split(records []solidsim.Record) (ours, foreign table) {
 
 // differences compares our records with what is asked for. Where reservations
 // contradict one another or somebody else has rows, ours may hold any part of what
-// is asked for: which, depends on what came first.
-func differences(wanted map[set]*wish, records []solidsim.Record) (all []string) {
+// is asked for: which, depends on what came first. What is withheld may stay.
+func differences(wanted map[set]*wish, records []solidsim.Record, held withheld) (all []string) {
 	ours, foreign := split(records)
 	sets := slices.Collect(maps.Keys(wanted))
 	sets = slices.AppendSeq(sets, maps.Keys(ours))
 	for _, s := range sets {
-		if text := difference(s, wanted, ours, foreign); text != "" {
+		if text := difference(s, wanted, ours, foreign, held); text != "" {
 			all = append(all, fmt.Sprintf("%s %s: %s, ours are %v, others %v", s.name, s.rtype, text, ours.values(s), foreign.values(s)))
 		}
 	}
@@ -161,9 +161,10 @@ func differences(wanted map[set]*wish, records []solidsim.Record) (all []string)
 	return slices.Compact(all)
 }
 
-func difference(s set, wanted map[set]*wish, ours, foreign table) string {
+func difference(s set, wanted map[set]*wish, ours, foreign table, held withheld) string {
 	for value, n := range ours[s] {
 		switch {
+		case held.stays[record{s, value}] || held.leads(s, wanted):
 		case n > 1:
 			return "is there twice"
 		case wanted[s] == nil || !wanted[s].values[value]:
@@ -175,7 +176,7 @@ func difference(s set, wanted map[set]*wish, ours, foreign table) string {
 		return ""
 	}
 	for value := range wanted[s].values {
-		if ours[s][value] == 0 && (s.rtype != "PTR" || leadsBack(s.name, value, wanted, ours, foreign)) {
+		if ours[s][value] == 0 && !held.lacks[record{s, value}] && (s.rtype != "PTR" || leadsBack(s.name, value, wanted, ours, foreign)) {
 			return value + " is missing"
 		}
 	}

@@ -2,6 +2,7 @@ package modeltest
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 
 	"github.com/keastream/keastream/pkg/events"
 	"github.com/keastream/keastream/pkg/events/eventstest"
+	"github.com/keastream/keastream/services/dnswriter/bucket"
 	"github.com/keastream/keastream/solidsim"
 )
 
@@ -64,9 +67,18 @@ func newBroker(t *testing.T) *broker {
 	return b
 }
 
-// renew empties the stream.
+// deleteBucket deletes what instances keep, if there is anything.
+func (b *broker) deleteBucket() {
+	b.t.Helper()
+	if err := b.js.DeleteKeyValue(b.t.Context(), bucket.Name); err != nil && !errors.Is(err, jetstream.ErrBucketNotFound) {
+		b.t.Fatal(err)
+	}
+}
+
+// renew empties the stream, and deletes the bucket.
 func (b *broker) renew() {
 	b.t.Helper()
+	b.deleteBucket()
 	eventstest.Open(b.t, b.conn, events.StreamConfig{})
 	stream, err := b.js.Stream(b.t.Context(), events.StreamName)
 	if err == nil {
@@ -91,9 +103,17 @@ type world struct {
 	nextID  int64
 	edited  bool // by hand, since DNS was last at rest
 	refills int
-	process *process
 	starts  int
-	history []string // what happened, for a failure
+	dropped []events.Reservation // together
+	freezes int                  // how often one was asked for
+	cuts    int                  // likewise
+	healAt  time.Time            // when an instance that is cut off is not any more; zero: none is
+	late    bool                 // a write of the past has done harm
+	history history              // what happened, for a failure
+
+	instances  []*process // changed by the test's goroutine alone, under mu
+	lastLeader atomic.Pointer[process]
+	bucket     *bucket.Bucket // of persons
 
 	mu   sync.Mutex
 	rows map[events.Key]events.Reservation // as the databases have them
@@ -110,18 +130,24 @@ type world struct {
 	// crashOn the method of those that count, "": all.
 	toCrash int
 	crashOn string
-	crashed bool
 	// effects is how many writes have come about.
 	effects int
+	// wrote are the instances that made one since DNS was last at rest.
+	wrote map[int]bool
+	// toFreeze waits for a write, frozen stands still.
+	toFreeze, frozen *freeze
 	// intruders is into how many names more somebody puts a record beside ours.
 	intruders int
 	// intruded are the sets with such a record: ours is withdrawn when it is read
 	// back, and nobody knows from outside whether it was.
 	intruded map[set]bool
+	brakes   *brakes
 	wrong    []string
 }
 
 type options struct {
+	form    form
+	limit   string // of the brake
 	sweep   time.Duration
 	workers int
 }
@@ -129,7 +155,7 @@ type options struct {
 func newWorld(t tb, broker *broker, reached *cases, o options) *world {
 	t.Helper()
 	sim, err := solidsim.Start(broker.t.Context(), solidsim.Config{
-		Zones: []string{zone, reverse4, reverse6}, Users: map[string]string{user: password},
+		Zones: []string{zone, reverse4, reverse6}, Users: map[string]string{username(0): password, username(1): password},
 	})
 	if err != nil {
 		t.Fatalf("start the simulator: %v", err)
@@ -141,8 +167,11 @@ func newWorld(t tb, broker *broker, reached *cases, o options) *world {
 		rows:    make(map[events.Key]events.Reservation),
 		steady:  make(map[record]bool),
 		armed:   make(map[string][]solidsim.Fault),
+		wrote:   make(map[int]bool),
 
 		intruded: make(map[set]bool),
+		bucket:   bucket.New(broker.conn),
+		brakes:   newBrakes(o.limit),
 	}
 	if err := os.WriteFile(w.ca, sim.CAPEM(), 0o600); err != nil {
 		t.Fatalf("write the CA: %v", err)
@@ -167,8 +196,8 @@ func (w *world) open(now time.Time) {
 }
 
 func (w *world) close() {
-	if w.process != nil {
-		w.process.stop()
+	for _, p := range w.instances {
+		w.stop(p)
 	}
 	unknown := w.sim.Calls().UnknownParameters
 	if err := w.sim.Close(); err != nil {
@@ -308,111 +337,25 @@ func (w *world) sound() {
 func (w *world) fail(format string, args ...any) {
 	w.t.Helper()
 	text := new(strings.Builder)
-	fmt.Fprintf(text, "%s\n%+v:\n%s\n", fmt.Sprintf(format, args...), w.options, strings.Join(w.history, "\n"))
+	fmt.Fprintf(text, "%s\n%+v:\n%s\n", fmt.Sprintf(format, args...), w.options, strings.Join(w.history.lines, "\n"))
 	for _, r := range w.sim.Records(server) {
 		fmt.Fprintf(text, "record %+v\n", r)
 	}
-	fmt.Fprintf(text, "log of process %d:\n%s", w.starts, w.process.journal.tail())
+	for _, p := range w.instances {
+		fmt.Fprintf(text, "log of instance %d:\n%s", p.number, p.journal.tail())
+	}
 	w.broker.t.Log(text)
 	w.t.Fatalf(format, args...)
 }
 
+type history struct {
+	mu    sync.Mutex
+	lines []string
+}
+
 // note writes down what happens.
 func (w *world) note(format string, args ...any) {
-	w.history = append(w.history, time.Now().Format("05.000 ")+fmt.Sprintf(format, args...))
-}
-
-// rest waits until DNS is what it has to be, and stays so. It gives signs of life
-// meanwhile, and starts the process again when it crashed.
-func (w *world) rest() {
-	w.t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		w.fence(deadline)
-		problem := w.problem()
-		if problem == "" {
-			w.later(deadline)
-			problem = w.problem()
-		}
-		if problem == "" {
-			break
-		}
-		if time.Now().After(deadline) {
-			w.fail("after %s still:\n%s", patience, problem)
-		}
-		w.pace()
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	wanted := want(w.rows)
-	w.steady = make(map[record]bool)
-	for _, r := range w.ours() {
-		at := set{r.Name, r.Type}
-		if wish := wanted[at]; wish != nil && wish.values[r.Value] && !w.intruded[at] {
-			w.steady[recordOf(r)] = true
-		}
-		if strings.Contains(r.ClassParameters, "standby%2Cus3") {
-			w.reached.add(caseTwoSources)
-		}
-	}
-}
-
-// pace waits a moment.
-func (w *world) pace() {
-	select {
-	case <-time.After(20 * time.Millisecond):
-	case <-w.broker.t.Context().Done():
-		w.t.Fatalf("the test has ended")
-	}
-}
-
-// problem says what DNS has that it must not have, and what it lacks.
-func (w *world) problem() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return strings.Join(differences(want(w.rows), w.sim.Records(server)), "\n")
-}
-
-// fence waits until the reconciler has taken in everything that was published: it
-// follows the stream in order, so it has when it acts on one thing more.
-func (w *world) fence(deadline time.Time) {
-	w.t.Helper()
-	w.fences++
-	addr := fmt.Sprintf("203.0.113.%d", 1+w.fences%250)
-	r := reservation("us3", 1, "fence", 0, addr)
-	w.put(r)
-	fence := record{set{"fence." + zone, "A"}, addr}
-	w.await("the fence", deadline, func() bool {
-		return slices.ContainsFunc(w.ours(), func(r solidsim.Record) bool { return recordOf(r) == fence })
-	})
-}
-
-// later waits for a whole check, or else for one thing more from the stream.
-func (w *world) later(deadline time.Time) {
-	w.t.Helper()
-	if w.options.sweep > time.Minute {
-		w.fence(deadline)
-		return
-	}
-	process, before := w.process, w.process.journal.count(checkComplete)
-	w.await("two checks", deadline, func() bool {
-		return w.process != process || process.journal.count(checkComplete) >= before+2
-	})
-}
-
-// await gives signs of life until cond holds.
-func (w *world) await(what string, deadline time.Time, cond func() bool) {
-	w.t.Helper()
-	for {
-		w.tend()
-		w.sound()
-		w.beat(step)
-		if cond() {
-			return
-		}
-		if time.Now().After(deadline) {
-			w.fail("after %s still not: %s; %s", patience, what, w.problem())
-		}
-		w.pace()
-	}
+	w.history.mu.Lock()
+	defer w.history.mu.Unlock()
+	w.history.lines = append(w.history.lines, time.Now().Format("05.000 ")+fmt.Sprintf(format, args...))
 }

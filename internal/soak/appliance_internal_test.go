@@ -20,7 +20,7 @@ func TestApplianceCountsWhatIsReadBack(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = sim.Close() })
 	a := &appliance{
-		Sim: sim, times: newTimeline(), coverage: newCoverage(), unclear: make(map[string]solidsim.Call),
+		Sim: sim, times: newTimeline(), coverage: newCoverage(false), unclear: make(map[string]solidsim.Call),
 		steady: newSteady(func(err error) { t.Error(err) }),
 	}
 	write := func(method, name string) {

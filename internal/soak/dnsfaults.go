@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,22 +17,27 @@ import (
 	"github.com/keastream/keastream/solidsim"
 )
 
-// dnsKinds are the kinds of faults of the DNS writer and of what it alone
-// depends on. They strike beside those of the publishers.
+// dnsKinds are the kinds of faults of the DNS writers and of what they alone
+// depend on. They strike beside those of the publishers.
 var dnsKinds = []kind{
-	{name: "DNS writer killed", class: ofDNSWriter, longest: 3 * second, strike: killDNSWriter},
-	{name: "DNS writer ended by SIGTERM", class: ofDNSWriter, longest: 2 * second, strike: stopDNSWriter},
-	{name: "DNS writer killed twice", class: ofDNSWriter, longest: second, strike: killDNSWriterTwice},
-	{name: "DNS writer frozen", class: ofDNSWriter, shortest: second, longest: 5 * second, strike: freezeDNSWriter},
-	{name: "DNS writer frozen for more than a heartbeat may be old", class: ofDNSWriter, shortest: 32 * second, longest: 34 * second, length: 5 * time.Minute, strike: freezeDNSWriter},
+	{name: "leading DNS writer killed", class: ofDNSWriter, longest: 3 * second, strike: killLeading},
+	{name: "leading DNS writer ended by SIGTERM", class: ofDNSWriter, longest: 2 * second, strike: stopLeading},
+	{name: "standby DNS writer killed", class: ofDNSWriter, longest: 3 * second, strike: killStandbyDNSWriter},
+	{name: "both DNS writers killed", class: ofDNSWriter, longest: 3 * second, strike: killBothDNSWriters},
+	{name: "leading DNS writer killed, and who took over", class: ofDNSWriter, longest: 600 * time.Millisecond, length: time.Minute, strike: killLeadingTwice},
+	{name: "leading DNS writer killed while its writes sit in a socket", class: ofAPIRoute, alone: true, shortest: 2 * second, longest: 6 * second, strike: killSending},
+	{name: "leading DNS writer frozen for less than its lease", class: ofDNSWriter, shortest: second, longest: 5 * second, strike: freezeLeading},
+	{name: "leading DNS writer frozen for more than its lease", class: ofDNSWriter, shortest: 14 * second, longest: 20 * second, length: time.Minute, strike: freezeLeading},
+	{name: "leading DNS writer frozen for a minute", class: ofDNSWriter, shortest: 60 * second, longest: 62 * second, length: 5 * time.Minute, strike: freezeLeading},
 
-	{name: "DNS writer cut off from NATS", class: ofDNSNATSRoute, longest: 4 * second, strike: dnsOnNATS(cut)},
-	{name: "DNS writer's connections to NATS stalled", class: ofDNSNATSRoute, shortest: 2 * second, longest: 6 * second, strike: dnsOnNATS(hold)},
+	{name: "leading DNS writer cut off from NATS", class: ofDNSNATSRoute, longest: 4 * second, strike: leadingOnNATS(cut)},
+	{name: "leading DNS writer cut off from NATS for more than its lease", class: ofDNSNATSRoute, shortest: 14 * second, longest: 18 * second, length: time.Minute, strike: leadingOnNATS(cut)},
+	{name: "connections of the leading DNS writer to NATS stalled", class: ofDNSNATSRoute, shortest: 2 * second, longest: 6 * second, strike: leadingOnNATS(hold)},
 
-	{name: "DNS writer cut off from SOLIDserver", class: ofAPIRoute, longest: 4 * second, strike: onAPI(cut)},
+	{name: "DNS writers cut off from SOLIDserver", class: ofAPIRoute, longest: 4 * second, strike: onAPI(cut)},
 	{name: "requests to SOLIDserver stalled", class: ofAPIRoute, shortest: 2 * second, longest: 5 * second, strike: onAPI(hold)},
 	{name: "answers of SOLIDserver stalled", class: ofAPIRoute, shortest: 2 * second, longest: 5 * second, strike: onAPI(holdAnswers)},
-	{name: "answers of SOLIDserver stalled for more than the time-outs", class: ofAPIRoute, shortest: 16 * second, longest: 19 * second, length: time.Minute, strike: onAPI(holdAnswers)},
+	{name: "answers of SOLIDserver stalled for more than the time-outs", class: ofAPIRoute, shortest: 7 * second, longest: 10 * second, length: time.Minute, strike: onAPI(holdAnswers)},
 
 	{name: "SOLIDserver fails before it does its work", class: ofAppliance, shortest: 2 * second, longest: 5 * second, strike: spoil(failing(false))},
 	{name: "SOLIDserver fails after it did its work", class: ofAppliance, shortest: 2 * second, longest: 5 * second, strike: spoil(failing(true))},
@@ -45,7 +51,7 @@ var dnsKinds = []kind{
 	{name: "SOLIDserver answers from an older state", class: ofAppliance, alone: true, shortest: 2 * second, longest: 4 * second, strike: answerFromThePast},
 	{name: "SOLIDserver slow", class: ofLatency, shortest: 2 * second, longest: 5 * second, strike: slowSOLIDserver},
 	{name: "SOLIDserver hangs", class: ofAppliance, shortest: 2 * second, longest: 5 * second, strike: hang},
-	{name: "SOLIDserver hangs for more than the time-outs", class: ofAppliance, shortest: 17 * second, longest: 20 * second, length: time.Minute, strike: hangLong},
+	{name: "SOLIDserver hangs for more than the time-outs", class: ofAppliance, shortest: 7 * second, longest: 10 * second, length: time.Minute, strike: hangLong},
 
 	{name: "SOLIDserver pushes nothing to its members", class: ofPushes, shortest: 2 * second, longest: 5 * second, strike: holdPushes(solidsim.InternalServer)},
 	{name: "SOLIDserver pushes nothing to one member", class: ofPushes, shortest: 2 * second, longest: 5 * second, strike: holdPushes(secondMember)},
@@ -62,49 +68,113 @@ var dnsKinds = []kind{
 	{name: "all records listed with other ids", class: ofRecords, shortest: second, longest: 2 * second, strike: resynchronize},
 }
 
-// startDNSWriter starts it, and looks what its predecessor has left it.
-func (s *strike) startDNSWriter() error {
+// startDNSWriter starts one, and looks what its predecessor has left it.
+func (s *strike) startDNSWriter(d *dnswriter) error {
 	s.resolver.lookForOrphans(s.ctx)
-	return s.world.dnswriter.Start()
+	return d.Start()
 }
 
-func killDNSWriter(s *strike) (bool, error) {
-	d := s.world.dnswriter
+// leading is the DNS writer that leads. If none does for a while, which other faults
+// may bring about, it is the one that did last.
+func (s *strike) leading() *dnswriter {
+	s.until(func() bool {
+		return slices.ContainsFunc(s.world.dnswriters, func(d *dnswriter) bool { return d.gauge(metricLeads) == 1 })
+	})
+	return s.world.dnswriters[max(0, s.world.leader.Load())]
+}
+
+func (s *strike) otherDNSWriter(than *dnswriter) *dnswriter {
+	if than == s.world.dnswriters[0] {
+		return s.world.dnswriters[1]
+	}
+	return s.world.dnswriters[0]
+}
+
+// awaitTakeover waits until another one leads.
+func (s *strike) awaitTakeover(from *dnswriter) bool {
+	return s.untilCalled(func() bool { return s.otherDNSWriter(from).gauge(metricLeads) == 1 })
+}
+
+// killDNSWriter kills one.
+func (s *strike) killDNSWriter(d *dnswriter) (running bool, err error) {
 	if err := d.Crashed(); err != nil { // killing it would hide that
 		return false, broken(err)
 	}
-	running := d.Running()
-	d.Kill()
-	s.killed.Store(true)
-	s.wait()
-	return running, s.startDNSWriter()
+	running = d.Running()
+	d.kill(s.ctx)
+	return running, nil
 }
 
-// killDNSWriterTwice kills it again while it is still about to find out what the
+// killed kills one and starts it again.
+func (s *strike) killed(d *dnswriter) (bool, error) {
+	running, err := s.killDNSWriter(d)
+	if err != nil {
+		return false, err
+	}
+	s.wait()
+	return running, s.startDNSWriter(d)
+}
+
+func killLeading(s *strike) (bool, error) { return s.killed(s.leading()) }
+
+func killStandbyDNSWriter(s *strike) (bool, error) { return s.killed(s.otherDNSWriter(s.leading())) }
+
+func killBothDNSWriters(s *strike) (bool, error) {
+	d := s.leading()
+	if running, err := s.killDNSWriter(d); err != nil || !running {
+		return false, err
+	}
+	other, err := s.killed(s.otherDNSWriter(d))
+	return other, errors.Join(err, s.startDNSWriter(d))
+}
+
+// killLeadingTwice kills the second one while it is still about to find out what the
 // first one left.
-func killDNSWriterTwice(s *strike) (bool, error) {
-	first, err := killDNSWriter(s)
+func killLeadingTwice(s *strike) (bool, error) {
+	d := s.leading()
+	first, err := s.killed(d)
 	if err != nil {
 		return first, err
 	}
+	took := s.until(func() bool { return s.world.dnswriters[s.world.leader.Load()].gauge(metricLeads) == 1 })
 	pause(s.ctx, time.Duration(s.random.IntN(600))*time.Millisecond)
-	again, err := killDNSWriter(s)
-	return first && again, err
+	again, err := s.killed(s.leading())
+	return first && took && again, err
 }
 
-func stopDNSWriter(s *strike) (bool, error) {
-	d := s.world.dnswriter
+// killSending kills the one that leads while its requests do not get to SOLIDserver.
+// They get there when another one leads and has looked at everything.
+func killSending(s *strike) (bool, error) {
+	d := s.leading()
+	if err := d.api.hold(toServer); err != nil {
+		return false, err
+	}
+	s.wait()
+	running, err := s.killDNSWriter(d)
+	took := err == nil && s.awaitTakeover(d)
+	pause(s.ctx, time.Duration(s.random.IntN(8000))*time.Millisecond)
+	err = errors.Join(err, d.api.heal())
+	if err != nil {
+		return false, err
+	}
+	return running && took, s.startDNSWriter(d)
+}
+
+// stopLeading also demands that it ends as it should.
+func stopLeading(s *strike) (bool, error) {
+	d := s.leading()
 	running := d.Running()
-	s.killed.Store(true)
-	if err := d.Stop(); err != nil {
+	err := d.Stop()
+	d.gone()
+	if err != nil {
 		return running, broken(err)
 	}
 	s.wait()
-	return running, s.startDNSWriter()
+	return running, s.startDNSWriter(d)
 }
 
-func freezeDNSWriter(s *strike) (bool, error) {
-	d := s.world.dnswriter
+func freezeLeading(s *strike) (bool, error) {
+	d := s.leading()
 	if err := d.Signal(syscall.SIGSTOP); err != nil {
 		return false, err
 	}
@@ -112,16 +182,15 @@ func freezeDNSWriter(s *strike) (bool, error) {
 	return true, d.Signal(syscall.SIGCONT)
 }
 
-func dnsOnNATS(do func(*route) error) func(*strike) (bool, error) {
-	return func(s *strike) (bool, error) { return s.on(s.world.dnswriter.nats, do) }
+func leadingOnNATS(do func(*route) error) func(*strike) (bool, error) {
+	return func(s *strike) (bool, error) { return s.on(s.leading().nats, do) }
 }
 
-// onAPI does something to the way to SOLIDserver. What is held back arrives after
+// onAPI does something to the ways to SOLIDserver. What is held back arrives after
 // all, when who sent it may be gone.
 func onAPI(do func(*route) error) func(*strike) (bool, error) {
 	return func(s *strike) (bool, error) {
-		s.heldBack.Store(true)
-		return s.on([]*route{s.world.dnswriter.api}, do)
+		return s.on([]*route{s.world.dnswriters[0].api, s.world.dnswriters[1].api}, do)
 	}
 }
 
@@ -291,7 +360,7 @@ func slowSOLIDserver(s *strike) (bool, error) {
 
 // writeTimeout is after what time the DNS writer gives up a write. It is no
 // setting.
-const writeTimeout = 15 * time.Second
+const writeTimeout = 5 * time.Second
 
 // hang keeps back every write, or everything, and then does the work, whoever
 // still waits for it.
@@ -303,7 +372,6 @@ func hangLong(s *strike) (bool, error) { return s.hang(false, writeTimeout+time.
 
 // hang also lasts until it has kept back a call, and one for some time.
 func (s *strike) hang(reads bool, patience time.Duration) (bool, error) {
-	s.heldBack.Store(true)
 	released := make(chan struct{})
 	var first atomic.Int64 // when the first call was held, in ns
 	done := s.appliance.spoiling(func(ctx context.Context, c solidsim.Call) solidsim.Fault {
@@ -331,17 +399,24 @@ func (s *strike) hang(reads bool, patience time.Duration) (bool, error) {
 // checksItself tells whether the DNS writer checks all records by itself.
 func (r *run) checksItself() bool { return r.options.Sweep < time.Minute }
 
-// askForCheck makes the DNS writer check all records, which it does when it
-// starts, unless it does so by itself.
+// askForCheck makes the DNS writers check all records, which the one that leads
+// does when it begins to, unless they do so by themselves.
 func (r *run) askForCheck(ctx context.Context) error {
 	if r.checksItself() {
 		return nil
 	}
-	d := r.world.dnswriter
-	r.times.note("SOAK", "restarts the DNS writer for a check")
-	if err := errors.Join(d.listens(ctx), d.Crashed(), d.Stop()); err != nil {
-		return broken(err)
+	r.times.note("SOAK", "restarts the DNS writers for a check")
+	for _, d := range r.world.dnswriters {
+		if err := errors.Join(d.listens(ctx), d.Crashed(), d.Stop()); err != nil {
+			return broken(err)
+		}
+		d.gone()
 	}
 	r.resolver.lookForOrphans(ctx)
-	return d.Start()
+	for _, d := range r.world.dnswriters {
+		if err := d.Start(); err != nil {
+			return err
+		}
+	}
+	return nil
 }

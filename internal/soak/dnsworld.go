@@ -12,9 +12,9 @@ import (
 	"github.com/keastream/keastream/solidsim"
 )
 
-// dnswriter is the DNS writer, with its ways to NATS and to SOLIDserver.
+// dnswriter is one of the two DNS writers, with its ways to NATS and to SOLIDserver.
 type dnswriter struct {
-	*e2e.Process
+	*measured
 	nats []*route
 	api  *route
 }
@@ -46,30 +46,49 @@ func (w *world) startSOLIDserver(ctx context.Context) (err error) {
 	return os.WriteFile(w.path("solidserver-ca.pem"), w.solidserver.CAPEM(), 0o600)
 }
 
-// describeDNSWriter lays down the DNS writer and opens its routes.
-func (w *world) describeDNSWriter(o Options) (err error) {
+// leaseName is the lease of both: their ways to SOLIDserver are not the same, so it
+// does not follow from the other settings.
+const leaseName = "soak"
+
+// metricLeads says of a DNS writer that it holds the lease.
+const metricLeads = `keastream_dns_lease_held{lease="` + leaseName + `"}`
+
+// leaseTerm is for how long the others wait for one that leads and says nothing. It
+// is no setting.
+const leaseTerm = 12 * time.Second
+
+// The limits of the brake: with one of them it stops nothing, since there are not so
+// many names, with the other one a part of what happens.
+const (
+	wideLimit   = "1000,100%,1000"
+	narrowLimit = "100,0%,100"
+)
+
+// describeDNSWriter lays down a DNS writer and opens its routes.
+func (w *world) describeDNSWriter(number int, o Options) (err error) {
+	name := fmt.Sprintf("dnswriter-%d", number)
 	d := new(dnswriter)
-	w.dnswriter = d
 	servers := strings.Split(strings.ReplaceAll(w.natsURL, "nats://", ""), ",")
-	if d.nats, err = openRoutes("D-nats", servers...); err != nil {
+	if d.nats, err = openRoutes(name+"-nats", servers...); err != nil {
 		return err
 	}
-	if d.api, err = newRoute("D-api", w.solidserver.Addr()); err != nil {
+	if d.api, err = newRoute(name+"-api", w.solidserver.Addr()); err != nil {
 		return err
 	}
 	http, err := e2e.FreeAddr()
 	if err != nil {
 		return err
 	}
-	args := []string{"run", "--http-addr", http, "--dns-zone", e2e.Zone, "--ttl", fmt.Sprint(ttl),
-		"--hold-down", holdDown.String(), "--sweep", o.Sweep.String(),
+	args := []string{"run", "--http-addr", http, "--dns-zone", e2e.Zone, "--ttl", fmt.Sprint(ttl), "--lease", leaseName,
+		"--hold-down", holdDown.String(), "--sweep", o.Sweep.String(), "--max-removals", o.Limit,
 		"--sds-host", d.api.addr, "--sds-ca", w.path("solidserver-ca.pem")}
 	for _, r := range d.nats {
 		args = append(args, "--nats-url", "nats://"+r.addr)
 	}
-	d.Process = e2e.NewProcess("dnswriter", o.DNSWriter, w.path("dnswriter.log"),
-		[]string{"SDS_USERNAME=" + apiUser, "SDS_PASSWORD=" + password}, args...)
+	d.measured = &measured{Process: e2e.NewProcess(name, o.DNSWriter, w.path(name+".log"),
+		[]string{"SDS_USERNAME=" + apiUser, "SDS_PASSWORD=" + password}, args...)}
 	d.HTTP = http
+	w.dnswriters = append(w.dnswriters, d)
 	return nil
 }
 

@@ -46,7 +46,8 @@ func TestPlantedBugsAreFound(t *testing.T) {
 			build(t, module, "-o", publisher, "./services/publisher")
 			build(t, module, "-o", dnswriter, "./services/dnswriter")
 			o := options(t, publisher, dnswriter)
-			o.Sweep = time.Hour // or the next check repairs what is wrong
+			o.Sweep = time.Hour        // or the next check repairs what is wrong
+			o.Limit = "1000,100%,1000" // or the brake gives a removal the time that it lacks
 			table, err := soak.Run(interrupted, o)
 			if !errors.Is(err, soak.ErrBroken) {
 				t.Fatalf("seed %d does not find the bug in %v: %v\n%s", o.Seed, o.Length, err, table)

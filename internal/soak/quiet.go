@@ -11,11 +11,12 @@ import (
 // dnsTypes are the types of records that the DNS writer writes.
 var dnsTypes = []string{"A", "AAAA", "PTR"}
 
-// dnsLimit is how long DNS may take to follow: names that failed wait for up to
-// some seconds, one whose write may still happen is looked at again after a
-// minute, and a removal waits for its proof. dnsUsual is enough for what did not
-// fail several times.
-const dnsLimit, dnsUsual = 150 * time.Second, 15 * time.Second
+// dnsLimit is how long DNS may take to follow: the lease of a DNS writer that
+// vanished has to end, names that failed wait for up to some seconds, one whose
+// write may still happen is looked at again after a minute, as all names are a
+// minute after a DNS writer began to lead; and a removal waits for its proof, and
+// for an operator. dnsUsual is enough for what did not fail several times.
+const dnsLimit, dnsUsual = 150*time.Second + leaseTerm, 18*time.Second + leaseTerm
 
 // quiet pauses the writers and checks everything.
 func (r *run) quiet(ctx context.Context) error {

@@ -87,9 +87,9 @@ func (v *resolver) remember() {
 	}
 }
 
-// longAgo is more than the DNS writer may be wrong about what DNS has, or than a
-// call of it may be held back.
-const longAgo = 45 * time.Second
+// longAgo is more than a DNS writer may be wrong about what DNS has, stand still
+// before a call, or have a call held back.
+const longAgo = 75 * time.Second
 
 // pointed takes in that a PTR record is about to be made, or made to lead to
 // another name. It is true only if that name has the address: it must have had it

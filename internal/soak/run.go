@@ -38,6 +38,9 @@ type Options struct {
 	// choose. With one of minutes it is restarted when there is something that
 	// only a check can find, and everything else has to be right without one.
 	Sweep time.Duration
+	// Limit is the --max-removals of the DNS writers; "" lets the seed choose. An
+	// operator approves all that is withheld.
+	Limit string
 	// Log hears how the run goes on; nil means not at all.
 	Log func(format string, args ...any)
 }
@@ -64,9 +67,7 @@ type run struct {
 	schedules  [2]*schedule // of the faults of publishers and of the DNS writer
 
 	compare     atomic.Bool // somebody touched the stream: a comparison has to find out
-	killed      atomic.Bool // the DNS writer was, in this round
-	heldBack    atomic.Bool // writes to DNS were, in this round
-	misled      atomic.Bool // the DNS writer was told of the past, in this round
+	misled      atomic.Bool // the DNS writers were told of the past, in this round
 	credentials atomic.Bool // the password was changed since the last quiet point
 	gate        sync.RWMutex
 	fail        context.CancelCauseFunc // ends the run
@@ -83,10 +84,13 @@ func Run(ctx context.Context, o Options) (table string, err error) {
 	if o.Sweep == 0 {
 		o.Sweep = []time.Duration{3 * time.Second, time.Hour}[rand.New(rand.NewPCG(o.Seed, 3)).IntN(2)]
 	}
+	if o.Limit == "" {
+		o.Limit = []string{wideLimit, narrowLimit}[rand.New(rand.NewPCG(o.Seed, 4)).IntN(2)]
+	}
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
 	}
-	o.Log("seed %d, NATS %s, %v, a check of DNS every %v", o.Seed, o.Form, o.Length, o.Sweep)
+	o.Log("seed %d, NATS %s, %v, a check of DNS every %v, removals limited to %s", o.Seed, o.Form, o.Length, o.Sweep, o.Limit)
 	w, err := start(ctx, o)
 	if err != nil {
 		return "", err
@@ -95,7 +99,7 @@ func Run(ctx context.Context, o Options) (table string, err error) {
 	running, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	r := &run{
-		options: o, world: w, times: newTimeline(), coverage: newCoverage(), view: events.NewView(),
+		options: o, world: w, times: newTimeline(), coverage: newCoverage(o.Limit == narrowLimit), view: events.NewView(),
 		schedules:  [2]*schedule{newSchedule(o, 0, kinds), newSchedule(o, 2, dnsKinds)},
 		foreigners: newForeigners(), fail: fail,
 	}
@@ -140,8 +144,16 @@ func (r *run) all(ctx context.Context) (err error) {
 	others.Go(func() { r.observer.run(beside) })
 	others.Go(func() { _ = events.Watch(beside, conns[1], r.view, events.Handlers{}) }) // it returns nil
 	for i, p := range r.world.publishers {
-		others.Go(func() { r.watchPublisher(beside, i, p) })
+		others.Go(func() {
+			r.watch(beside, i, p.measured, metricActive, &r.world.active, func(before int) { r.publishes(i, before) })
+		})
 	}
+	for i, d := range r.world.dnswriters {
+		others.Go(func() {
+			r.watch(beside, i, d.measured, metricLeads, &r.world.leader, func(before int) { r.leads(i, before) })
+		})
+	}
+	others.Go(func() { r.operate(beside) })
 	others.Go(func() { r.resolver.work(beside) })
 	others.Go(func() { r.breathe(beside) })
 	for i := range uint64(writers + 1) {
@@ -207,9 +219,7 @@ func (r *run) round(ctx context.Context, plan []planned) error {
 	if err := r.recover(ctx); err != nil {
 		return err
 	}
-	if killed, heldBack := r.killed.Swap(false), r.heldBack.Swap(false); killed && heldBack || r.misled.Load() {
-		// A write of the dead process may have come after the living one had looked,
-		// or this one has seen what was there no more.
+	if r.misled.Load() { // it has seen what was there no more
 		if err := r.askForCheck(ctx); err != nil {
 			return err
 		}
@@ -284,23 +294,19 @@ func (r *run) recover(ctx context.Context) error {
 	}
 }
 
-// watchPublisher follows the metrics of a publisher. Both may call themselves
-// active for a while, one of them without knowing that it is not: the active one
-// is the one that began to be it last.
-func (r *run) watchPublisher(ctx context.Context, i int, p *publisher) {
-	was := false
-	for ctx.Err() == nil {
-		if p.look(ctx) == nil {
-			is := p.gauge(metricActive) == 1
-			if is && !was {
-				r.times.note(p.Name, "is the active publisher")
-				if before := r.world.active.Swap(int32(i)); before != int32(i) && before >= 0 {
-					r.coverage.add(r.coverage.reached, caseTakeover, 1)
-				}
-			}
-			was = is
-		}
-		pause(ctx, 100*time.Millisecond)
+// publishes notes that a publisher is the active one.
+func (r *run) publishes(i, before int) {
+	r.times.note(r.world.publishers[i].Name, "is the active publisher")
+	if before != i && before >= 0 {
+		r.coverage.add(r.coverage.reached, caseTakeover, 1)
+	}
+}
+
+// leads notes that a DNS writer leads.
+func (r *run) leads(i, before int) {
+	r.times.note(r.world.dnswriters[i].Name, "leads")
+	if before != i && before >= 0 {
+		r.coverage.add(r.coverage.reached, caseLed, 1)
 	}
 }
 
@@ -311,7 +317,10 @@ func (r *run) measure() {
 		unclear += int(min(p.total(metricUnclear), p.total(metricReadBacks)))
 		refused += int(p.total(metricRefused))
 	}
-	over := said(r.world.dnswriter.Process, conflictOver)
+	over := 0
+	for _, d := range r.world.dnswriters {
+		over += said(d.Process, conflictOver)
+	}
 	r.coverage.mu.Lock()
 	defer r.coverage.mu.Unlock()
 	r.coverage.reached[caseConflict] = over
@@ -341,11 +350,13 @@ func (r *run) about(failure string) string {
 	return r.times.about(failure, false) + r.logOf(failure)
 }
 
-// logOf is what the DNS writer has logged of the names of a failure.
+// logOf is what the DNS writers have logged of the names of a failure.
 func (r *run) logOf(failure string) string {
 	var b strings.Builder
 	for _, name := range namesIn(failure) {
-		fmt.Fprintf(&b, "\nThe DNS writer on %s:\n%s", name, linesWith(r.world.dnswriter.Process, name))
+		for _, d := range r.world.dnswriters {
+			fmt.Fprintf(&b, "\n%s on %s:\n%s", d.Name, name, linesWith(d.Process, name))
+		}
 	}
 	return b.String()
 }

@@ -176,7 +176,7 @@ func TestScheduleDealsEveryKindSoon(t *testing.T) {
 // A run that missed something must say so.
 func TestCoverageNamesWhatWasMissed(t *testing.T) {
 	t.Parallel()
-	c := newCoverage()
+	c := newCoverage(false)
 	for _, name := range hardCases {
 		c.add(c.reached, name, 1)
 	}

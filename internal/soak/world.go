@@ -37,7 +37,7 @@ const (
 	role = "keastream"
 )
 
-// world is two publishers, a DNS writer and what they depend on. Everything
+// world is two publishers, two DNS writers and what they depend on. Everything
 // listens on loopback and is gone after close.
 type world struct {
 	form        Form
@@ -47,18 +47,20 @@ type world struct {
 	natsURL     string         // of all servers, without a proxy in between
 	nats        *nats.Conn     // of the soak itself
 	solidserver *solidsim.Sim
-	dnswriter   *dnswriter
+	dnswriters  []*dnswriter
 
 	dir      string
 	password string       // of role; belongs to the fault that changes it
 	active   atomic.Int32 // index of the publisher that was seen as the active one last, -1 before
+	leader   atomic.Int32 // likewise of the DNS writer that leads
 }
 
-// start makes a world in which A publishes, B stands by, and the DNS writer is
-// in step.
+// start makes a world in which A publishes, B stands by, and so do the DNS writers,
+// and DNS is in step.
 func start(ctx context.Context, o Options) (_ *world, err error) {
 	w := &world{form: o.Form}
 	w.active.Store(-1)
+	w.leader.Store(-1)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.close())
@@ -83,15 +85,17 @@ func start(ctx context.Context, o Options) (_ *world, err error) {
 	if err := w.startSOLIDserver(ctx); err != nil {
 		return nil, err
 	}
-	if err := w.describeDNSWriter(o); err != nil {
-		return nil, err
+	for i := range 2 {
+		if err := w.describeDNSWriter(i+1, o); err != nil {
+			return nil, err
+		}
 	}
 	for _, s := range w.servers {
 		if err := s.Start(); err != nil {
 			return nil, err
 		}
 	}
-	for _, p := range []*e2e.Process{w.publishers[0].Process, w.publishers[1].Process, w.dnswriter.Process} {
+	for _, p := range []*e2e.Process{w.publishers[0].Process, w.publishers[1].Process, w.dnswriters[0].Process, w.dnswriters[1].Process} {
 		if err := p.Start(); err != nil {
 			return nil, err
 		}
@@ -253,7 +257,7 @@ func (w *world) describeNATS(o Options) error {
 // describePublisher lays down a publisher and opens its routes, two to every
 // server that there is only one of: so there is a way left when one goes silent.
 func (w *world) describePublisher(i int, name string, o Options) (*publisher, error) {
-	p := &publisher{sum: make(map[string]float64)}
+	p := &publisher{measured: new(measured)}
 	if err := w.writePassword(); err != nil {
 		return nil, err
 	}
@@ -299,8 +303,8 @@ func (w *world) processes() []*e2e.Process {
 	for _, p := range w.publishers {
 		all = append(all, p.Process)
 	}
-	if w.dnswriter != nil && w.dnswriter.Process != nil {
-		all = append(all, w.dnswriter.Process)
+	for _, d := range w.dnswriters {
+		all = append(all, d.Process)
 	}
 	return all
 }
@@ -309,11 +313,8 @@ func (w *world) routes() (all []*route) {
 	for _, p := range w.publishers {
 		all = slices.Concat(all, p.pg, p.nats)
 	}
-	if d := w.dnswriter; d != nil {
-		all = append(all, d.nats...)
-		if d.api != nil {
-			all = append(all, d.api)
-		}
+	for _, d := range w.dnswriters {
+		all = append(append(all, d.nats...), d.api)
 	}
 	return all
 }

@@ -53,7 +53,7 @@ fuzz: ## Run each fuzz target for a minute (FUZZTIME=10s)
 
 # A seed of 0 is one by chance, another one in each of SEEDS runs; it is printed.
 .PHONY: soak
-soak: ## Attack publisher and DNS writer with faults by chance (SOAK=2m SEED=4711 SEEDS=10 FORM=single|cluster|embedded)
+soak: ## Attack publishers and DNS writers with faults by chance (SOAK=2m SEED=4711 SEEDS=10 FORM=single|cluster|embedded)
 	$(GO) test -count $(SEEDS) -timeout 0 ./internal/soak -run '^TestSoak$$' -v -args -soak $(SOAK) -seed $(SEED) -form '$(FORM)'
 
 .PHONY: planted

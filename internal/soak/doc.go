@@ -2,9 +2,9 @@
 // lost and that no older state stays over a newer one, and those of the DNS
 // writer that DNS follows from the rows, that nothing of other hands is touched
 // and that nothing is removed without proof, by what can happen to a site: two
-// publishers of one database, the DNS writer, and everything that they depend on
-// are killed, frozen, cut off and restarted, by plan of a seed, while rows change
-// the way that Kea, Stork and people change them, and people edit DNS.
+// publishers of one database, two DNS writers with one lease, and everything that
+// they depend on are killed, frozen, cut off and restarted, by plan of a seed, while
+// rows change the way that Kea, Stork and people change them, and people edit DNS.
 //
 // A run is a row of rounds. In a round some faults strike, one after the other
 // or together, and are taken away again; then the rows change for a moment in
@@ -20,9 +20,11 @@
 // call is decided here: it fails, with the work done or not, hangs, cuts its
 // answers and its lists short, lists rows twice, answers from the past, pushes
 // late to the servers that answer DNS, and gives all records other ids. In one
-// half of the runs the DNS writer checks all records every few seconds, which
-// repairs what it may have overlooked; in the other half it does not, and all
-// names that nobody edited by hand have to be right without.
+// half of the runs the DNS writers check all records every few seconds, which
+// repairs what they may have overlooked; in the other half they do so only when one
+// begins to lead and in the minute after that, and all names that nobody edited by
+// hand have to be right without. In one half of the runs the brake stops what
+// removes much, and an operator approves it.
 //
 // What happens is a function of the seed as far as possible: which faults, in
 // which order, how long, what each writer does. Which rows it meets, and what

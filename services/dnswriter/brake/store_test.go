@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/keastream/keastream/services/dnswriter/bucket"
 )
@@ -24,6 +25,8 @@ type memory struct {
 	watchers map[*func()][]string
 	// fault decides before each call what becomes of it; nil: all is well.
 	fault func(call, key string) fault
+	// latency is how long a Put takes.
+	latency time.Duration
 }
 
 type entry struct {
@@ -74,6 +77,7 @@ func (m *memory) Put(ctx context.Context, key string, revision uint64, v any) (u
 	if err != nil {
 		return 0, err
 	}
+	time.Sleep(m.latency)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := ctx.Err(); err != nil {

@@ -145,17 +145,18 @@ func (h *held) stop() {
 //
 // What is promised: nobody leads earlier than 10 s after the last write was sent,
 // since none is sent without 10 s of the lease left. The one who leads then checks
-// everything at once, and again after 5, 30 and 60 s. So a write that happens in
-// this first minute, up to 70 s after it was sent, is found by the next check, 30 s
-// later at most, and right within 60 s with the hold-down that a removal waits for
-// in the brake (10 s by default), and the time that reading takes. That holds at
-// the end of the minute too: what happens 59.9 s after the takeover is found by the
-// check at 60 s, which reads everything after that. Only a write that happens later
-// still, which no server and no proxy keeps for so long by default, waits for the
-// next regular check, --sweep.
+// everything at once, and again after 5, 20, 40 and 60 s. So a write that happens
+// in this first minute, up to 70 s after it was sent, is found 20 s later at most. A
+// changed address or a missing record is repaired at once. A removal needs its proof
+// first, two heartbeats (each 10 s) with the hold-down (10 s) between them: 20 to
+// 30 s, during which the hold-down of the brake passes too. That is 50 s, and 10 s
+// are left for reading the zones and for writing. It holds at the end of the minute
+// as well: what happens 59.9 s after the takeover is found by the check at 60 s,
+// which reads everything after that. A longer --hold-down adds to it. Only a write
+// that happens later still, which no server and no proxy keeps for so long by
+// default, waits for the next regular check, --sweep.
 //
-// Here the writes happen between the checks at 5 s and 30 s: the longest way there
-// is.
+// Here the writes happen between the checks at 5 s and 20 s.
 func TestTakeover(t *testing.T) {
 	t.Parallel()
 	s, first, second := pair(t, e2e.Options{})

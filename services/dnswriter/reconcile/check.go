@@ -18,7 +18,10 @@ func (r *Reconciler) checks(ctx context.Context) {
 	start := time.Now()
 	again := []time.Time{start.Add(lateness)}
 	if r.cfg.Lease != nil {
-		again = []time.Time{start.Add(takeover), start.Add(halfway), start.Add(lateness)}
+		again = append(again, start.Add(takeover))
+		for after := recheck; after < lateness; after += recheck {
+			again = append(again, start.Add(after))
+		}
 	}
 	sweep := start
 	for ctx.Err() == nil {

@@ -23,12 +23,13 @@ const (
 	// sending is for how long the lease has to be held when a change is sent:
 	// twice the time that a Provider gives it.
 	sending = 10 * time.Second
-	// takeover and halfway are when after the begin of a leadership all is checked
-	// once more, for what the last leader had sent just before, and lateness is
-	// the third one. So what happens late is seen after half a minute at most: one
-	// minute is promised, and a removal needs a hold-down of the brake as well.
+	// takeover is when after the begin of a leadership all is checked once more,
+	// for what the last leader had sent just before, and then again each recheck
+	// until lateness. A write that happens late has to be repaired within a minute;
+	// of it the proof that a removal needs takes 20 to 30 s, with heartbeats each
+	// 10 s and a hold-down of 10 s.
 	takeover = 5 * time.Second
-	halfway  = lateness / 2
+	recheck  = lateness / 3
 )
 
 // errUnheld ends the work on a name while the lease is about to be lost. A Provider

@@ -73,8 +73,8 @@ func (c *chair) Lead(ctx context.Context, lead func(context.Context)) {
 }
 
 // Who stands by knows the reservations, asks DNS for nothing, and begins with a
-// check of everything when it is his turn; once more after 5, 30 and 60 s, and then
-// on time.
+// check of everything when it is his turn; once more after 5, 20, 40 and 60 s, and
+// then on time.
 func TestStandbyTakesOver(t *testing.T) {
 	t.Parallel()
 	m := &memory{}
@@ -100,13 +100,15 @@ func TestStandbyTakesOver(t *testing.T) {
 			}{
 				{time.Second, 1},
 				{takeover + time.Second, 2},
-				{halfway - time.Second, 2},
-				{halfway + time.Second, 3},
-				{lateness - time.Second, 3},
-				{lateness + time.Second, 4},
-				{15*time.Minute - time.Second, 4},
-				{15*time.Minute + time.Second, 5},
-				{45*time.Minute - time.Second, 6},
+				{recheck - time.Second, 2},
+				{recheck + time.Second, 3},
+				{2*recheck - time.Second, 3},
+				{2*recheck + time.Second, 4},
+				{lateness - time.Second, 4},
+				{lateness + time.Second, 5},
+				{15*time.Minute - time.Second, 5},
+				{15*time.Minute + time.Second, 6},
+				{45*time.Minute - time.Second, 7},
 			} {
 				time.Sleep(step.at - time.Since(start))
 				if n := m.count("zones"); n != step.zones {

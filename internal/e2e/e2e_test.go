@@ -2,12 +2,15 @@ package e2e_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -44,6 +47,15 @@ func run(m *testing.M) int {
 		}
 	}
 	bin = dir
+	// The tests wait most of the time: more of them at once than there are cores.
+	const atOnce = 3
+	flag.Parse()
+	if runtime.GOMAXPROCS(0) < atOnce && flag.Lookup("test.parallel").Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		if err := flag.Set("test.parallel", strconv.Itoa(atOnce)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
 	return m.Run()
 }
 

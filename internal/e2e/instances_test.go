@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -173,8 +172,8 @@ func TestTakeover(t *testing.T) {
 	stopped := time.Now()
 	must(t, first.Stop())
 	awaitLeads(t, second, stopped, takeover)
-	if took := time.Since(stopped); took > 8*time.Second {
-		t.Errorf("the lease was given back, and was taken after %v as if it had not been", took)
+	if logged(t, first, "lease given back") != 1 {
+		t.Error("who was stopped did not give the lease back")
 	}
 	exec1(t, s, insert(4, "us3-cab10-ru4-idrac"))
 	await(t, c)
@@ -205,17 +204,25 @@ func TestTakeover(t *testing.T) {
 
 	happened := time.Now()
 	close(late.release)
-	for {
-		err := c.Check(t.Context())
-		wrong := fmt.Sprint(err)
-		if strings.Contains(wrong, "ru1-idrac.site.com A is [10.0.0.1], and no row wants it") &&
-			strings.Contains(wrong, "ru2-idrac.site.com A is [10.1.0.2], want of [10.0.0.2]") &&
-			(strings.Contains(wrong, "ru3-idrac.site.com A is []") || strings.Contains(wrong, "3.0.0.10.in-addr.arpa PTR is []")) {
-			break
+	harm := make(map[string]bool)
+	for len(harm) < 3 {
+		records := make(map[string]string)
+		for _, r := range s.Sim.Records(solidsim.InternalServer) {
+			records[r.Name] = r.Value
 		}
+		note := func(wrong string, is bool) {
+			if is && !harm[wrong] {
+				harm[wrong] = true
+				t.Logf("after %v: %s", time.Since(happened), wrong)
+			}
+		}
+		note("a record is there of a reservation that is gone", records["us3-cab10-ru1-idrac.site.com"] != "")
+		note("a record has the address before the last", records["us3-cab10-ru2-idrac.site.com"] == "10.1.0.2")
+		note("a record is missing", records["us3-cab10-ru3-idrac.site.com"] == "" || records["3.0.0.10.in-addr.arpa"] == "")
 		if time.Since(happened) > 10*time.Second {
-			t.Fatalf("10 s after the writes could happen, this is wrong: %v", err)
+			t.Fatalf("10 s after the writes could happen, only this went wrong: %v", harm)
 		}
+		<-time.After(time.Millisecond)
 	}
 	awaitWithin(t, c, happened, repair)
 }

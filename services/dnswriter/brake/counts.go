@@ -221,7 +221,10 @@ func (b *Brake) readCounts(ctx context.Context) (foreign bool, err error) {
 			if at = earlier(at, now); !known || at.After(before) {
 				s.recent[name] = at
 			}
-			foreign = foreign || !known
+			if !known {
+				foreign = true
+				s.room = max(0, s.room-1) // it was measured without this one
+			}
 		}
 	}
 	return foreign, nil

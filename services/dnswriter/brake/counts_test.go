@@ -249,6 +249,26 @@ func TestTwoAtOnceShareTheCount(t *testing.T) {
 	})
 }
 
+// Replacements go at once while there is room, and what the other one has counted
+// takes of it.
+func TestTwoAtOnceShareTheRoomForReplacements(t *testing.T) {
+	inTime(t, func(t *testing.T) {
+		store := newMemory()
+		a, b := start(t, store), start(t, store)
+		synctest.Wait() // for both to know how much room there is
+		b.wantKind(brake.Replacement, 1, 6)
+		if n := b.remove(brake.Replacement, 1, 6); n != 6 {
+			t.Fatalf("%d went, want 6", n)
+		}
+		a.wantKind(brake.Replacement, 11, 11)
+		a.remove(brake.Replacement, 11, 11) // and a learns of these
+		for i := 12; i <= 20; i++ {
+			a.wantKind(brake.Replacement, i, i)
+		}
+		a.wantMayKind(brake.Replacement, 12, 20, 3)
+	})
+}
+
 func TestCountWhatMayNotGo(t *testing.T) {
 	inTime(t, func(t *testing.T) {
 		store := newMemory()

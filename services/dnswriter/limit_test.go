@@ -1,11 +1,15 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -105,6 +109,25 @@ func (s *service) stopped(settings []string, ids []int64, allowed, recent int) (
 	return hash
 }
 
+// addOurs adds the record that the program would make of a host: to let it make
+// thousands takes long.
+func (w *world) addOurs(h events.Reservation) {
+	w.t.Helper()
+	name := h.Hostname + "." + zone
+	sum := sha256.New()
+	for _, part := range []string{"keastream", solidsim.InternalServer, "", name, "A"} {
+		fmt.Fprintf(sum, "%d:%s,", len(part), part)
+	}
+	mark := url.Values{
+		"managed_by": {"keastream"}, "kea_source": {h.Source}, "kea_host_id": {strconv.FormatInt(h.HostID, 10)},
+		"keastream_digest": {hex.EncodeToString(sum.Sum(nil)[:16])},
+	}
+	r := solidsim.Record{Name: name, Type: "A", Value: h.IP.String(), TTL: 600, ClassParameters: mark.Encode()}
+	if err := w.sim.Add(solidsim.InternalServer, r); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // present checks that hosts have their records.
 func (w *world) present(ids []int64) {
 	w.t.Helper()
@@ -154,17 +177,22 @@ func TestRackIsRetired(t *testing.T) {
 	w := newWorld(t)
 	hosts, all := rack(1001, 3000)
 	w.src.Put(hosts...)
+	for _, h := range hosts {
+		w.addOurs(h)
+	}
 	w.src.Beat(time.Second)
 	first, second, third := all[:40], all[40:80], all[80:120]
 	start := func(limit string) (s *service, settings []string) {
-		settings = []string{"--hold-down", "500ms", "--max-removals", limit}
+		settings = []string{"--hold-down", "1s", "--max-removals", limit}
 		s = w.start(settings...)
 		s.checked(1)
 		return s, settings
 	}
 
 	s, settings := start("10,1%,200")
-	w.await("all have a record", func() bool { return w.names() == len(all) })
+	if w.sim.Calls().Writes != 0 {
+		t.Fatal("the records of the test are not ours")
+	}
 	w.src.Delete(first...)
 	s.stopped(settings, first, 20, 0)
 	s.stop()
@@ -238,11 +266,14 @@ func TestOctoDNSCases(t *testing.T) {
 			w := newWorld(t)
 			hosts, all := rack(1001, 1000+int64(test.owned))
 			w.src.Put(hosts...)
+			for _, h := range hosts {
+				w.addOurs(h)
+			}
 			w.src.Beat(time.Second)
-			settings := []string{"--hold-down", "500ms", "--max-removals", test.limit}
+			// Longer than a busy machine pauses: what comes after is judged by itself.
+			settings := []string{"--hold-down", "2s", "--max-removals", test.limit}
 			s := w.start(settings...)
 			s.checked(1)
-			w.await("all have a record", func() bool { return w.names() == test.owned })
 			some := all[:test.gone]
 			switch {
 			case test.changed:

@@ -110,7 +110,7 @@ func TestHoldDownBeginsAnewWithEachReplay(t *testing.T) {
 	w := newWorld(t)
 	w.src.Put(host(1, "a", "192.0.2.1"))
 	w.src.Beat(time.Second)
-	s := w.start("--sweep", "1h")
+	s := w.start("--sweep", "1h", "--hold-down", "3s")
 	s.checked(1)
 
 	w.src.Delete(1)

@@ -233,6 +233,7 @@ func TestApprovedBetweenTwoProcesses(t *testing.T) {
 		pass(time.Hour)
 		last := start(t, store)
 		last.want(3, 41) // 1 and 2 are wanted again
+		synctest.Wait()  // the approval is taken in
 		last.Checked()
 		synctest.Wait()
 		last.wantMay(3, 40, 38)
@@ -240,8 +241,10 @@ func TestApprovedBetweenTwoProcesses(t *testing.T) {
 		pass(holdDown)
 		last.wantMay(1, 2, 0)
 		last.wantMay(41, 41, 0)
-		if list := last.withheld(3); list.Recent != 38 {
-			t.Errorf("recent are %d, want 38: nothing went of what was wanted again", list.Recent)
+		// 1 and 2 count for the hour all the same: once an approval was taken in, an
+		// instance without a lease may have had them go.
+		if list := last.withheld(3); list.Recent != 40 {
+			t.Errorf("recent are %d, want 40", list.Recent)
 		}
 	})
 }

@@ -15,7 +15,7 @@ import (
 // approveVerb lets go what the brake withholds.
 type approveVerb struct {
 	NATS natsconn.Settings `embed:""`
-	Hash string            `arg:"" name:"hash" help:"Hash of the list, as plan, /readyz, the log and the alert show it."`
+	Hash string            `arg:"" name:"hash" help:"Hash of the list, as plan, /readyz and the log show it."`
 }
 
 // Validate reports every setting that cannot work.

@@ -24,7 +24,7 @@ type runVerb struct {
 
 	Sweep   time.Duration `name:"sweep" default:"15m" help:"Time between consistency checks (default: ${default})."`
 	Workers int           `name:"workers" default:"8" help:"How many names of a scope are worked on at a time, 1 to 64 (default: ${default})."`
-	Lease   string        `name:"lease" default:"auto" placeholder:"auto|off|NAME" help:"Of several dnswriters with the same lease in NATS one writes and the others stand by: auto (a lease for this SOLIDserver and these scopes), off (none), or the name of a lease (default: ${default})."`
+	Lease   string        `name:"lease" default:"auto" placeholder:"auto|off|NAME" help:"Of several dnswriters with the same lease in NATS one writes and the others stand by: auto (one for this SOLIDserver and these scopes, servers, views, zones and filters), off (none), or the name of a lease (default: ${default})."`
 	Once    bool          `name:"once" help:"Do one consistency check and end. NATS and SOLIDserver are waited for, 1 minute each. Exit code 1 if something failed, 3 if removals are withheld, or if --policy does not allow all that is to be done."`
 }
 

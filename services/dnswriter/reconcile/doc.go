@@ -22,8 +22,8 @@
 //     for it: see follows.
 //   - A check reads the zones whole and puts every name with a difference into
 //     the same queue, at a lower priority than events. It runs at the start, once
-//     more after a minute and every Config.Sweep, so recovery and normal work are
-//     the same code.
+//     more after a minute, with a [Lease] also after 5, 20 and 40 s, and every
+//     Config.Sweep, so recovery and normal work are the same code.
 //   - With a [Lease] all this goes on only while it is held, see lead. A standby
 //     keeps its index current and knows nothing of DNS; each leadership begins with
 //     an empty cache and a check.
@@ -62,8 +62,8 @@
 //     others.
 //   - No change is sent unless the lease is held for longer than a change can take.
 //     One that is carried out later all the same, since a process was held up or a
-//     server was slow, is found by the check a minute after the other instance took
-//     over.
+//     server was slow, is found by one of the checks in the minute after the other
+//     instance took over.
 //   - A crash at any point leaves a row with our mark, which the next check
 //     judges like any other, or no row.
 package reconcile

@@ -48,7 +48,12 @@ func (w *world) actions() map[string]func(*rapid.T) {
 		"hand: double ours": w.handDouble, "hand: add beside": w.handBeside, "hand: copy with the mark": w.handCopy,
 		"hand: add foreign": w.handAdd, "hand: remove foreign": w.handRemoveForeign, "intruder": w.intruder,
 		"fault": w.faulty, "fault again": w.faulty, "server away": w.goAway,
-		"crash": w.crash, "crash again": w.crash, "restart": w.startAnew, "hold a write back": w.holdWrite, "hold another write back": w.holdWrite, "cut off from nats": w.cutAway, "lose the bucket": w.loseBucket, "approve": w.approve, "delete many": w.deleteMany, "put back": w.putBack, "put back now": w.putBack, "approve once more": w.approve, "lose the stream": w.refill, "incomplete": w.incomplete,
+		"crash": w.crash, "crash again": w.crash, "restart": w.startAnew,
+		"lose the stream": w.refill, "incomplete": w.incomplete,
+		// What comes first in the alphabet is drawn more often.
+		"a write is held back": w.holdWrite, "an instance is cut off": w.cutAway, "bucket lost": w.loseBucket,
+		"approve": w.approve, "approve once more": w.approve,
+		"delete many": w.deleteMany, "put back": w.putBack, "put back now": w.putBack,
 		"rest": func(*rapid.T) { w.quiet() }, "rest again": func(*rapid.T) { w.quiet() },
 		"": func(*rapid.T) { w.tend(); w.sound() },
 	}

@@ -19,7 +19,7 @@ import (
 const (
 	// wide lets everything go that a seed can do, narrow little: one name beside
 	// the fence, which is the first to change.
-	wide, narrow = "1000,100%,1000", "3,0%,3"
+	wide, narrow = "1000,100%,1000", "2,0%,2"
 	// judging is the hold-down of the brake, which passes by our clock.
 	judging = 50 * time.Millisecond
 )

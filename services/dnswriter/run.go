@@ -106,11 +106,11 @@ func (v *runVerb) Run(ctx context.Context, d *daemon.Daemon) error {
 	return d.Run(ctx, tasks...)
 }
 
-// led tells whether some instance holds the lease: while none does, nothing is
+// led tells whether some instance is known to hold the lease: while none does, nothing is
 // written.
 func led(l *lease.Lease) error {
 	if holder, mine := l.Holder(); holder == "" && !mine {
-		return errors.New("no instance holds the lease: is NATS reachable, and may its user use the key-value bucket " + bucket.Name + "?")
+		return errors.New("no instance is known to hold the lease: is NATS reachable, and may its user use the key-value bucket " + bucket.Name + "?")
 	}
 	return nil
 }

@@ -146,7 +146,8 @@ func (l *Lease) Held(left time.Duration) bool {
 }
 
 // Holder returns who holds the lease as far as this process knows, and whether it
-// is this one. Nobody is the empty name; so is the holder of no lease.
+// is this one. Nobody is the empty name; so is the holder of no lease, and one of
+// whom nothing could be read for a term.
 func (l *Lease) Holder() (name string, mine bool) {
 	if l == nil {
 		return "", true
@@ -253,6 +254,7 @@ func (l *Lease) expire() {
 		return
 	}
 	l.lose("not renewed in time")
+	l.holder = "" // who has it now is not known before it can be read
 }
 
 // lose ends the leadership, if there is one. The caller holds mu.
@@ -277,6 +279,15 @@ func (l *Lease) heldBy(holder string) {
 	}
 	l.holder = holder
 	l.lose("another one has it")
+}
+
+// unknown notes that it could not be read for a long time whose the lease is.
+func (l *Lease) unknown() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.leading == nil {
+		l.holder = ""
+	}
 }
 
 // wind ends the leadership because ctx of Run did, and waits for those who lead to

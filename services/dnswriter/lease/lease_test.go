@@ -275,6 +275,11 @@ func TestServerIsAway(t *testing.T) {
 	if got := all[0].lost.Load() + all[1].lost.Load(); got != 1 {
 		t.Errorf("lost %d times", got)
 	}
+	await(t, "nobody is known to hold it", func() bool {
+		first, _ := all[0].Holder()
+		second, _ := all[1].Holder()
+		return first == "" && second == ""
+	})
 	srv.Resume()
 	await(t, "one leads again", func() bool { return leaders() == 1 })
 	if got := all[0].leaderships.Load() + all[1].leaderships.Load(); got < 2 {

@@ -29,8 +29,9 @@ type contest struct {
 	doc      document  // if nothing is there any more, what was there before
 	isStale  bool      // a renewal did not succeed: look again
 
-	mayBeMine bool // what was put last may be there, or come to be there
-	isFailing bool // and that was logged
+	mayBeMine bool      // what was put last may be there, or come to be there
+	isFailing bool      // and that was logged
+	looked    time.Time // when the key was last read or written
 }
 
 // Run competes for the lease until ctx ends: takes it when it can, and renews it.
@@ -124,6 +125,7 @@ func (c *contest) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.looked = time.Now()
 	if c.since.IsZero() || revision != c.revision || doc.Holder != c.doc.Holder {
 		c.since = time.Now()
 	}
@@ -153,6 +155,7 @@ func (c *contest) put(ctx context.Context, holder string) error {
 		return err
 	}
 	c.revision, c.doc, c.since = stored, doc, time.Now()
+	c.looked = c.since
 	return nil
 }
 
@@ -186,8 +189,12 @@ func (c *contest) giveBack(ctx context.Context) {
 	c.cfg.Log.WarnContext(ctx, "lease is not given back and ends with its term", "err", fmt.Errorf("give back lease %s: %w", c.cfg.Name, err))
 }
 
-// failed logs the first failure of several.
+// failed logs the first failure of several. After a term of them whoever was seen to
+// hold the lease may not any more.
 func (c *contest) failed(ctx context.Context, err error) {
+	if time.Since(c.looked) > c.cfg.Term {
+		c.unknown()
+	}
 	if !c.isFailing && ctx.Err() == nil {
 		c.isFailing = true
 		c.cfg.Log.WarnContext(ctx, "lease cannot be read or renewed", "err", err)

@@ -143,9 +143,7 @@ func (b *Brake) merge(doc approvalsDoc, now time.Time) (fresh []*approval) {
 		var a *approval
 		if i >= 0 {
 			a = b.side(d.Kind).approvals[i]
-			if a.taken.IsZero() {
-				a.taken = d.Taken
-			}
+			a.follow(d.approval(now))
 		} else {
 			a = d.approval(now)
 			b.side(d.Kind).inherit(a)
@@ -160,6 +158,27 @@ func (b *Brake) merge(doc approvalsDoc, now time.Time) (fresh []*approval) {
 		s.expire(now)
 	}
 	return fresh
+}
+
+// follow takes in what stands in the store of the approval: another process may have
+// led meanwhile, under which names went, or were wanted again.
+func (a *approval) follow(stored *approval) {
+	if a.taken.IsZero() {
+		a.taken = stored.taken
+	}
+	for name, at := range stored.done {
+		if _, known := a.done[name]; !known && time.Since(at) < window {
+			a.done[name] = at
+		}
+	}
+	for name := range a.names {
+		if !stored.names[name] {
+			delete(a.names, name) // expire has those wait that may go no more
+		}
+	}
+	if stored.lost > a.lost {
+		a.lost, a.lostAt = stored.lost, stored.lostAt
+	}
 }
 
 // vanished returns the approvals that do not stand in the store any more, as when

@@ -133,6 +133,9 @@ func (b *Brake) leave(item Item, now time.Time) {
 		}
 	case approved:
 		s.approvedNames--
+		if !b.loaded {
+			return // a leadership is over, and nobody asks for the name because of that
+		}
 		for _, a := range s.approvals {
 			a.drop(item.Name)
 			b.pokeToSave(a)

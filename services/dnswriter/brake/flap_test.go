@@ -67,3 +67,27 @@ func TestAnApprovalBetweenTwoLeaderships(t *testing.T) {
 		}
 	})
 }
+
+// All names of an approval are wanted again, and that cannot be stored at first. The
+// approval that still stands in the store must not cover them once more.
+func TestAnApprovalThatIsOverAndCannotBeStored(t *testing.T) {
+	inTime(t, func(t *testing.T) {
+		store := newMemory()
+		l := start(t, store)
+		l.want(1, 20)
+		pass(holdDown)
+		l.approve(l.withheld(20).Hash)
+		synctest.Wait()
+		l.stop()
+		l = start(t, store) // which does not know from when the list is
+		l.want(1, 20)
+		pass(holdDown)
+		l.wantMay(1, 20, 20)
+		store.setFault(on("put", "approvals", 1, fails))
+		l.wantNone(1, 20)
+		pass(time.Second)
+		l.want(1, 20)
+		pass(10 * time.Second)
+		l.wantMay(1, 20, 0)
+	})
+}

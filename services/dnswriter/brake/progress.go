@@ -63,7 +63,6 @@ func (b *Brake) saveApprovals(ctx context.Context) error {
 				a.dirty, a.urgent, a.poked, a.pokedUrgently = time.Time{}, false, false, false
 			}
 		}
-		s.approvals = slices.DeleteFunc(s.approvals, func(a *approval) bool { return a.over(now) })
 	}
 	doc := b.approvalsDoc(nil, now)
 	b.mu.Unlock()
@@ -72,12 +71,15 @@ func (b *Brake) saveApprovals(ctx context.Context) error {
 	}
 	revision, err := b.cfg.Store.Put(ctx, approvalsKey(b.cfg.Key), b.docs.approvals, doc)
 	b.docs.saved = time.Now()
-	if err == nil {
-		b.docs.approvals = revision
-		return nil
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if err == nil {
+		b.docs.approvals = revision
+		for _, s := range b.sides { // not before: what still stands there would be read anew
+			s.approvals = slices.DeleteFunc(s.approvals, func(a *approval) bool { return a.dirty.IsZero() && a.over(now) })
+		}
+		return nil
+	}
 	for _, a := range soiled {
 		a.soil()
 		a.urgent = true
@@ -91,6 +93,9 @@ func (b *Brake) approvalsDoc(fresh []*approval, now time.Time) approvalsDoc {
 	doc := approvalsDoc{Approvals: []approvalDoc{}}
 	for _, s := range b.sides {
 		for _, a := range s.approvals {
+			if a.over(now) {
+				continue
+			}
 			d := a.doc(s.kind)
 			if slices.Contains(fresh, a) {
 				d.Taken = now.UTC()

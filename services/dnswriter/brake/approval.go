@@ -58,6 +58,9 @@ func (a *approval) soil() {
 func (a *approval) used(s *side, now time.Time) int {
 	n := 0
 	for name, at := range a.done {
+		if at.After(now) {
+			a.done[name] = now // the clock was set back
+		}
 		if now.Sub(at) >= window {
 			delete(a.done, name)
 			a.soil()
@@ -74,6 +77,7 @@ func (a *approval) used(s *side, now time.Time) int {
 			}
 		}
 	}
+	a.lostAt = earlier(a.lostAt, now)
 	if a.lost > 0 && now.Sub(a.lostAt) >= window {
 		a.lost = 0
 		a.soil()
@@ -83,7 +87,15 @@ func (a *approval) used(s *side, now time.Time) int {
 
 // over tells whether nobody needs the approval any more.
 func (a *approval) over(now time.Time) bool {
-	return len(a.names)+len(a.done)+a.lost == 0 || now.Sub(a.at) >= lifetime+window
+	return len(a.names)+len(a.done)+a.lost == 0 || !now.Before(a.ends().Add(window))
+}
+
+// ends is when it covers nothing any more. The clock of who approved may be ahead.
+func (a *approval) ends() time.Time {
+	if !a.taken.IsZero() && a.taken.Before(a.at) {
+		return a.taken.Add(lifetime)
+	}
+	return a.at.Add(lifetime)
 }
 
 // settle drops what approvals name and nobody wants, now that everybody was

@@ -91,3 +91,29 @@ func TestAnApprovalThatIsOverAndCannotBeStored(t *testing.T) {
 		l.wantMay(1, 20, 0)
 	})
 }
+
+// The clock of who approves may be ahead: nobody remembers for a year what he has
+// looked at.
+func TestAnApprovalOfTheFuture(t *testing.T) {
+	inTime(t, func(t *testing.T) {
+		store := newMemory()
+		l := start(t, store)
+		l.want(1, 40)
+		pass(holdDown)
+		list := l.withheld(40)
+		var names []string
+		for i := 1; i <= 40; i++ {
+			names = append(names, name(i))
+		}
+		doc := map[string]any{"approvals": []any{map[string]any{
+			"kind": list.Kind, "hash": list.Hash, "at": time.Now().AddDate(1, 0, 0).UTC(), "names": names,
+		}}}
+		if _, err := store.Put(t.Context(), "approvals.internal", 0, doc); err != nil {
+			t.Fatal(err)
+		}
+		pass(24*time.Hour - 10*time.Second)
+		l.wantMay(1, 40, 40)
+		pass(time.Minute)
+		l.wantMay(1, 40, 0)
+	})
+}

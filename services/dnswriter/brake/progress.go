@@ -263,7 +263,7 @@ func (s *side) cover(a *approval, checked bool, released map[string]bool) {
 // no approval covers any more.
 func (s *side) expire(now time.Time) {
 	for _, a := range s.approvals {
-		if now.Sub(a.at) >= lifetime && len(a.names) > 0 {
+		if len(a.names) > 0 && !now.Before(a.ends()) {
 			clear(a.names)
 			a.soil()
 		}

@@ -194,7 +194,7 @@ func (b *Brake) pause() time.Duration {
 		for _, a := range s.approvals {
 			sooner(a.saveAt(b.docs.saved))
 			if len(a.names) > 0 {
-				sooner(a.at.Add(lifetime))
+				sooner(a.ends())
 			}
 		}
 	}

@@ -235,6 +235,9 @@ func (s *side) newest(hash string) (arrival uint64, known bool) {
 func (s *side) used(now time.Time) int {
 	n := 0
 	for name, at := range s.recent {
+		if at.After(now) {
+			s.recent[name] = now // the clock was set back, or it was rounded up
+		}
 		if now.Sub(at) >= window {
 			delete(s.recent, name)
 			continue

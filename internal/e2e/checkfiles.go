@@ -29,7 +29,7 @@ type cabinetFile struct {
 }
 
 var (
-	placed   = regexp.MustCompile(`^([a-z0-9]+)-(cab[0-9]+)-`)
+	placed   = regexp.MustCompile(`^([a-z0-9]+(?:-+[a-z0-9]+)*?)-(cab[0-9]+)-`)
 	rackUnit = regexp.MustCompile(`ru([0-9]+)(?:-([0-9]+))?`)
 )
 

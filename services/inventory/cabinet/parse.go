@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -160,13 +159,11 @@ func parseTarget(line *yaml.Node) (Target, error) {
 	if mac, err := net.ParseMAC(text(f["mac"])); err == nil && len(mac) == 6 {
 		t.MAC = mac.String()
 	}
-	if !manufacturerText.MatchString(t.Manufacturer) {
+	if !makerText.MatchString(t.Manufacturer) {
 		t.Manufacturer = unknown
 	}
 	return t, nil
 }
-
-var manufacturerText = regexp.MustCompile(`^[A-Za-z]{1,32}$`)
 
 // fields returns the values of a mapping. A key that stands there twice is an
 // error: readers do not agree on which one counts.

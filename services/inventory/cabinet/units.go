@@ -10,6 +10,10 @@ import (
 // highest racks have some sixty.
 const maxUnit = 9999
 
+// maxHeight keeps two numbers that are no range from being taken for one, as in
+// ru5-2025: it is more than a whole rack has.
+const maxHeight = 100
+
 // Units are the rack units that a device fills. The zero value says that they
 // are not known.
 type Units struct {
@@ -18,8 +22,8 @@ type Units struct {
 }
 
 // unitsOf reads the digits that a pattern found. A missing end means one unit;
-// the ends may come in any order. Units that are not numbers up to maxUnit are
-// not known.
+// the ends may come in any order. Units that are not numbers up to maxUnit, and
+// more than maxHeight of them, are not known.
 func unitsOf(first, end string) Units {
 	if end == "" {
 		end = first
@@ -32,7 +36,11 @@ func unitsOf(first, end string) Units {
 	if err != nil || high > maxUnit {
 		return Units{}
 	}
-	return Units{Known: true, Low: int(min(low, high)), High: int(max(low, high))}
+	low, high = min(low, high), max(low, high)
+	if high-low >= maxHeight {
+		return Units{}
+	}
+	return Units{Known: true, Low: int(low), High: int(high)}
 }
 
 // String returns "RU 17", or "RU 9-7" for a range, or "Unknown".

@@ -12,7 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// cabinetFile is a file of layout list, as a playbook reads it.
+// cabinetFile is a file of layout both, as a playbook reads it, and Ansible.
 type cabinetFile struct {
 	Targets []struct {
 		IP       string `yaml:"ip"`
@@ -20,12 +20,34 @@ type cabinetFile struct {
 		Hostname string `yaml:"hostname"`
 		RackUnit string `yaml:"rack_unit"`
 	} `yaml:"bmc_targets"`
-	Metadata struct {
-		Source  string `yaml:"source"`
-		Site    string `yaml:"site"`
-		Cabinet string `yaml:"cabinet"`
-		Total   int    `yaml:"total_count"`
-	} `yaml:"metadata"`
+	All struct {
+		Vars struct {
+			Metadata struct {
+				Source  string `yaml:"source"`
+				Site    string `yaml:"site"`
+				Cabinet string `yaml:"cabinet"`
+				Total   int    `yaml:"total_count"`
+			} `yaml:"metadata"`
+		} `yaml:"vars"`
+		Children map[string]struct {
+			Hosts map[string]struct {
+				AnsibleHost string `yaml:"ansible_host"`
+			} `yaml:"hosts"`
+		} `yaml:"children"`
+	} `yaml:"all"`
+}
+
+// hosts returns "ip hostname" for each host of the inventory, in the group of the
+// cabinet. A second host of a name has its address behind an underscore.
+func (f cabinetFile) hosts() (all []string) {
+	m := f.All.Vars.Metadata
+	for key, h := range f.All.Children[m.Site+"_"+m.Cabinet].Hosts {
+		name, _, _ := strings.Cut(key, "_")
+		label, _, _ := strings.Cut(name, ".")
+		all = append(all, h.AnsibleHost+" "+label)
+	}
+	slices.Sort(all)
+	return all
 }
 
 var (
@@ -64,7 +86,8 @@ func (c *Checker) checkFiles(hosts []host) (errs []error) {
 			report("%s: %w", name, err)
 			continue
 		}
-		if f.Metadata.Source != "keastream" {
+		metadata := f.All.Vars.Metadata
+		if metadata.Source != "keastream" {
 			continue // not ours
 		}
 		want := wanted[name]
@@ -85,8 +108,11 @@ func (c *Checker) checkFiles(hosts []host) (errs []error) {
 		if !slices.Equal(got, want) {
 			report("%s lists %v, want %v", name, got, want)
 		}
-		if f.Metadata.Total != len(f.Targets) || name != f.Metadata.Site+"-"+f.Metadata.Cabinet+"-discovery.yml" {
-			report("%s has the metadata %+v", name, f.Metadata)
+		if hosts := f.hosts(); !slices.Equal(hosts, want) {
+			report("%s has the hosts %v, want %v", name, hosts, want)
+		}
+		if metadata.Total != len(f.Targets) || name != metadata.Site+"-"+metadata.Cabinet+"-discovery.yml" {
+			report("%s has the metadata %+v", name, metadata)
 		}
 	}
 	for name, want := range wanted {

@@ -350,6 +350,8 @@ func TestCheckerSeesDifferences(t *testing.T) {
 	c.Foreign = []solidsim.Record{{Name: "by-hand.site.com", Type: "A", Value: "10.0.0.8", TTL: 60}}
 	expect("with a foreign record gone", "is gone or changed")
 	must(t, os.WriteFile(file, []byte(strings.Replace(string(good), "10.0.0.2", "10.0.0.3", 1)), 0o644))
+	expect("with a wrong host", "us3-cab10-discovery.yml has the hosts")
+	must(t, os.WriteFile(file, []byte(strings.Replace(string(good), `- ip: "10.0.0.2"`, `- ip: "10.0.0.3"`, 1)), 0o644))
 	expect("with a wrong line", "us3-cab10-discovery.yml lists")
 	must(t, os.Remove(file))
 	expect("with a file missing", "us3-cab10-discovery.yml is missing")

@@ -207,6 +207,7 @@ func (k *keeper) file(ctx context.Context, dir *files.Directory, name string, wa
 		// A source that asks for nothing here may only be missing from the stream.
 		// The file has to go on telling that its word is needed.
 		want = want.With(nil, slices.DeleteFunc(slices.Clone(have.Sources), func(s string) bool { return k.heard[s] }))
+		want = want.WithSources(have.Targets, func(s string) bool { return !k.heard[s] })
 	}
 	return k.settle(ctx, dir, name, k.compare(name, want, have, exists), data)
 }
@@ -227,6 +228,7 @@ type verdict struct {
 	fresh     []cabinet.Target // new lines
 	removed   []cabinet.Target // old lines that were replaced or are proven to be gone
 	kept      []cabinet.Target // old lines that nobody asks for, without a proof
+	keptIP6   []cabinet.Target // stand-ins of IPv6 addresses in the same case
 }
 
 // compare compares what is wanted in a file with what is there. A new line
@@ -247,8 +249,15 @@ func (k *keeper) compare(name string, want cabinet.Cabinet, have cabinet.Content
 		// one stands for it.
 		unreplaced = []cabinet.Target{{}}
 	}
-	kept, gone := k.absences.judge(name, unreplaced, v.witnesses)
-	v.kept, v.removed = kept, append(v.removed, gone...)
+	kept, gone := k.absences.judge(name, append(unreplaced, cabinet.LostIP6(want.Targets, have.Targets)...), v.witnesses)
+	for _, t := range kept {
+		if t.IP.Is6() {
+			v.keptIP6 = append(v.keptIP6, t)
+		} else {
+			v.kept = append(v.kept, t)
+		}
+	}
+	v.want, v.removed = want.WithIP6(v.keptIP6), append(v.removed, gone...)
 	return v
 }
 
@@ -308,7 +317,7 @@ func (k *keeper) settle(ctx context.Context, dir *files.Directory, name string, 
 	}
 	k.absences.settle(name, v.removed)
 	k.digests[name] = cabinet.Digest(rendered)
-	s := status{state: current, hosts: len(next.Targets), withheld: len(v.kept), wanted: true}
+	s := status{state: current, hosts: len(next.Targets), withheld: len(v.kept) + len(v.keptIP6), wanted: true}
 	if s.withheld > 0 {
 		s.state = withheld
 	}

@@ -25,7 +25,7 @@ func TestAFileThatFailsStopsNoOther(t *testing.T) {
 	view := events.NewView()
 	log := newJournal(t)
 	k := &keeper{
-		directory: dir, layout: cabinet.List, view: view, absences: newAbsences(view, 0),
+		directory: dir, layout: cabinet.Both, view: view, absences: newAbsences(view, 0),
 		metrics: newMetrics(prometheus.NewRegistry()), log: slog.New(log), alive: func() {},
 		status: make(map[string]status), digests: make(map[string][32]byte),
 	}

@@ -104,7 +104,7 @@ func TestWrongSettingsAreAllNamed(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	for _, want := range []string{
-		"--pattern: (: error parsing regexp", `source "US4"`, "--hold-down=-1s", "--once-wait=-1s", "--output-dir", "not one of list", "0440", "--nats-url",
+		"--pattern: (: error parsing regexp", `source "US4"`, "--hold-down=-1s", "--once-wait=-1s", "--output-dir", "not one of both, list, ansible", "0440", "--nats-url",
 	} {
 		if !strings.Contains(errs, want) {
 			t.Errorf("the message does not name %q:\n%s", want, errs)

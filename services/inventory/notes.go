@@ -98,7 +98,7 @@ func (k *keeper) noteUnplaced(ctx context.Context, now []cabinet.Unplaced) {
 	}
 	for _, reason := range slices.Sorted(maps.Keys(news)) {
 		level := slog.LevelInfo // another kind of device
-		if reason == cabinet.NotAHostname || reason == cabinet.FileTaken {
+		if reason == cabinet.Template || reason == cabinet.NotAHostname || reason == cabinet.FileTaken {
 			level = slog.LevelWarn
 		}
 		names := news[reason]

@@ -24,7 +24,7 @@ type runVerb struct {
 	NATS natsconn.Settings `embed:""`
 
 	OutputDir string         `name:"output-dir" default:"/var/lib/kea/discovery" placeholder:"DIR" help:"Directory of the inventory files; it must exist (default: ${default})."`
-	Layout    cabinet.Layout `name:"layout" default:"list" enum:"list" help:"Form of the files: list, as the replaced system wrote them (default: ${default})."`
+	Layout    cabinet.Layout `name:"layout" default:"both" enum:"both,list,ansible" help:"Form of the files: an Ansible inventory (ansible), the list of the replaced system (list), or the inventory with the list beside it (both) (default: ${default})."`
 	FileMode  fileMode       `name:"file-mode" default:"0640" placeholder:"OCTAL" help:"Permissions of the files (default: ${default}). Their group is that of this process, or of the directory if that is set-group-ID."`
 	Sources   []string       `name:"sources" placeholder:"SOURCE" help:"Kea databases, by the --source of their publishers, that must be complete before anything is removed, besides those that a file names. Give them all before files of the replaced system are taken over, which name none."`
 	HoldDown  time.Duration  `name:"hold-down" default:"10s" help:"How long a reservation must be gone before its line is (default: ${default})."`
@@ -127,8 +127,10 @@ func (k *keeper) handlers(todo *pending) events.Handlers {
 		if r == nil {
 			return
 		}
-		if file, line, ok := k.patterns.Line(*r); ok {
-			k.absences.touch(file, line.ID())
+		if file, lines, ok := k.patterns.Concerns(*r); ok {
+			for _, line := range lines {
+				k.absences.touch(file, line)
+			}
 			todo.change(file)
 		}
 	}

@@ -70,7 +70,7 @@ func (s *service) checkAll(rs ...events.Reservation) {
 	s.t.Helper()
 	want := make(map[string][]byte)
 	for name, c := range (cabinet.Patterns{}).Group(events.Current(rs)).Cabinets {
-		data, err := cabinet.List.Render(c, time.Time{})
+		data, err := cabinet.Both.Render(c, time.Time{})
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -283,13 +283,13 @@ func TestADirectoryThatIsNotThere(t *testing.T) {
 func TestNamesWithoutAPlace(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.src.Put(host(1, "us3-cab10-ru17-idrac"), host(2, "us3-cab10-{{x}}"), host(3, "web1"), host(4, "web2"), host(5, ""))
+	f.src.Put(host(1, "us3-cab10-ru17-idrac"), host(2, "us3-cab10-{{x}}"), host(3, "web1"), host(4, "web2"), host(5, ""), host(7, "us3 cab10"))
 	f.src.Beat(time.Second)
 	s := start(t, f.url, f.dir, nil)
 	s.awaitHosts(cab10, "us3-cab10-ru17-idrac 1")
 	s.barrier(f.src, 101)
-	if n := s.log.count("WARN reserved names stand in no", "not_a_hostname", "{{x}}"); n != 1 {
-		t.Errorf("the name that is none was reported %d times", n)
+	if n := s.log.count("WARN reserved names stand in no", "template", "{{x}}"); n != 1 {
+		t.Errorf("the name that is a template was reported %d times", n)
 	}
 	if n := s.log.count("INFO reserved names stand in no", "no_pattern", "count=2", "web1", "web2"); n != 1 {
 		t.Errorf("the names without a place were reported %d times", n)
@@ -300,6 +300,7 @@ func TestNamesWithoutAPlace(t *testing.T) {
 	s.await("the metrics show it", func() bool {
 		_, text := s.get("/metrics")
 		return strings.Contains(text, `keastream_inventory_unplaced_hostnames{reason="no_pattern"} 3`) &&
+			strings.Contains(text, `keastream_inventory_unplaced_hostnames{reason="template"} 1`) &&
 			strings.Contains(text, `keastream_inventory_unplaced_hostnames{reason="not_a_hostname"} 1`) &&
 			strings.Contains(text, `keastream_inventory_hosts 2`) && strings.Contains(text, `keastream_inventory_writes_total{result="written"} 2`)
 	})

@@ -84,7 +84,7 @@ func start(t testing.TB, url, dir string, change func(*runVerb)) *service {
 	t.Helper()
 	verb := &runVerb{
 		NATS:      natsconn.Settings{URL: []string{url}},
-		OutputDir: dir, Layout: cabinet.List, HoldDown: 10 * time.Second,
+		OutputDir: dir, Layout: cabinet.Both, HoldDown: 10 * time.Second,
 	}
 	if change != nil {
 		change(verb)

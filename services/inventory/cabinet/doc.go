@@ -12,6 +12,8 @@
 // 10:20:30:40:50:59 as one) and run them as templates (Ansible). So every string
 // stands in double quotes, and no text of a reservation gets into a file as it
 // is: a host name is the canonical one of package events, an address is a
-// [net/netip.Addr] printed again, a MAC address six octets of hex. What is read
-// back from a file passes through the same forms.
+// [net/netip.Addr] printed again, a MAC address six octets of hex, a manufacturer
+// a setting that was checked or a part of a host name. What is read back from a
+// file passes through the same forms. A reservation with a text that Ansible would
+// run gives no line at all, so that somebody looks at it ([Template]).
 package cabinet

@@ -24,19 +24,30 @@ type file struct {
 		RackUnit     string `yaml:"rack_unit"`
 		Manufacturer string `yaml:"manufacturer"`
 	} `yaml:"bmc_targets"`
-	Metadata struct {
-		UpdatedAt string   `yaml:"updated_at"`
-		Source    string   `yaml:"source"`
-		Site      string   `yaml:"site"`
-		Cabinet   string   `yaml:"cabinet"`
-		Total     int      `yaml:"total_count"`
-		Sources   []string `yaml:"kea_sources"`
-	} `yaml:"metadata"`
+	Metadata metadata `yaml:"metadata"`
+	All      struct {
+		Vars struct {
+			Metadata metadata `yaml:"metadata"`
+		} `yaml:"vars"`
+	} `yaml:"all"`
+}
+
+type metadata struct {
+	UpdatedAt string   `yaml:"updated_at"`
+	Source    string   `yaml:"source"`
+	Site      string   `yaml:"site"`
+	Cabinet   string   `yaml:"cabinet"`
+	Total     int      `yaml:"total_count"`
+	Sources   []string `yaml:"kea_sources"`
 }
 
 var (
 	fileName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*-discovery\.yml$`)
-	harmless = regexp.MustCompile(`^[A-Za-z0-9.: -]*$`)
+	// quotedText is a string as it stands in a file.
+	quotedText = regexp.MustCompile(`"[^"\n]*"`)
+	harmless   = regexp.MustCompile(`^"[A-Za-z0-9.:,+_ -]*"$`)
+	// plainText are keys, numbers and punctuation, and nothing else.
+	plainText = regexp.MustCompile(`^[a-z0-9_:?{} \n-]*$`)
 )
 
 // FuzzFiles checks that whatever stands in reservations, every file has a name
@@ -61,20 +72,27 @@ func FuzzFiles(f *testing.F) {
 			addr := netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
 			rs = append(rs,
 				events.Reservation{Source: source, HostID: int64(2 * i), Hostname: name, IP: addr, MAC: mac},
-				events.Reservation{Source: "b", HostID: int64(2*i + 1), Hostname: fmt.Sprintf("%s-ru%d", name, n), IP: addr, MAC: mac})
+				events.Reservation{Source: "b", HostID: int64(2*i + 1), Hostname: fmt.Sprintf("%s-ru%d", name, n), IP: addr, MAC: mac,
+					IPv6: []netip.Addr{netip.AddrFrom16([16]byte{0x20, byte(n)}).WithZone(mac)}},
+				events.Reservation{Source: source, HostID: int64(2*i + 1000), Hostname: name, IPv6: []netip.Addr{netip.AddrFrom16([16]byte{0xfd, 15: byte(n)})}})
 		}
 		cabinets := patterns.Group(rs).Cabinets
 		for name, c := range cabinets {
-			data, err := cabinet.List.Render(c, updated)
-			if err != nil {
-				t.Fatal(err)
+			for _, layout := range layouts {
+				data, err := layout.Render(c, updated)
+				if err != nil {
+					t.Fatal(err)
+				}
+				checkFile(t, layout, name, data, c)
 			}
-			checkFile(t, name, data, c)
 		}
 	})
 }
 
-func checkFile(t *testing.T, name string, data []byte, want cabinet.Cabinet) {
+var layouts = []cabinet.Layout{cabinet.Both, cabinet.List, cabinet.Ansible}
+
+// checkFile checks that a file of a layout gives back a cabinet, whoever reads it.
+func checkFile(t *testing.T, layout cabinet.Layout, name string, data []byte, want cabinet.Cabinet) {
 	t.Helper()
 	if !fileName.MatchString(name) || !filepath.IsLocal(name) || filepath.Base(name) != name {
 		t.Errorf("file name %q", name)
@@ -84,9 +102,37 @@ func checkFile(t *testing.T, name string, data []byte, want cabinet.Cabinet) {
 		t.Fatalf("%v in\n%s", err, data)
 	}
 	m := got.Metadata
-	if m.Site != want.Site || m.Cabinet != want.Cabinet || m.Total != len(want.Targets) || len(got.Targets) != m.Total ||
+	if layout != cabinet.List {
+		m = got.All.Vars.Metadata
+	}
+	if m.Site != want.Site || m.Cabinet != want.Cabinet || m.Total != len(want.Targets) ||
 		m.Source != "keastream" || !slices.Equal(m.Sources, want.Sources) {
 		t.Errorf("metadata %+v of %+v", m, want)
+	}
+	if layout != cabinet.Ansible {
+		checkList(t, got, want)
+	}
+	if text := (quotedText).ReplaceAllString(string(data), ""); !plainText.MatchString(text) {
+		t.Errorf("without its strings the file is\n%s", text)
+	}
+	for _, text := range quotedText.FindAllString(string(data), -1) {
+		if !harmless.MatchString(text) {
+			t.Errorf("the file holds %s", text)
+		}
+	}
+	back, err := cabinet.Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(cabinet.Content{Targets: shown(layout, want.Targets), Sources: want.Sources}, back, equateAddrs); diff != "" {
+		t.Errorf("Parse (-want +got):\n%s", diff)
+	}
+}
+
+func checkList(t *testing.T, got file, want cabinet.Cabinet) {
+	t.Helper()
+	if len(got.Targets) != len(want.Targets) {
+		t.Fatalf("%d lines, want %d", len(got.Targets), len(want.Targets))
 	}
 	for i, line := range got.Targets {
 		w := want.Targets[i]
@@ -94,25 +140,25 @@ func checkFile(t *testing.T, name string, data []byte, want cabinet.Cabinet) {
 			line.RackUnit != w.Units.String() || line.Manufacturer != w.Manufacturer {
 			t.Errorf("line %d is %+v, want %+v", i, line, w)
 		}
-		for _, text := range []string{line.IP, line.MAC, line.Hostname, line.RackUnit, line.Manufacturer} {
-			if !harmless.MatchString(text) {
-				t.Errorf("line %d holds %q", i, text)
-			}
+	}
+}
+
+// shown returns lines as a layout shows them.
+func shown(layout cabinet.Layout, ts []cabinet.Target) []cabinet.Target {
+	ts = slices.Clone(ts)
+	for i := range ts {
+		if layout == cabinet.List {
+			ts[i].IP6, ts[i].Sources = netip.Addr{}, ""
 		}
 	}
-	back, err := cabinet.Parse(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(cabinet.Content{Targets: want.Targets, Sources: want.Sources}, back, equateAddrs); diff != "" {
-		t.Errorf("Parse (-want +got):\n%s", diff)
-	}
+	return ts
 }
 
 // FuzzParse checks that no file makes Parse panic, and that what it reads can be
 // written and read again.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("bmc_targets:\n- ip: 192.0.2.1\n  hostname: A\n  mac: AABB.CCDD.EEFF\n  rack_unit: RU 0009-3\nmetadata: {source: kea_lease_monitor}\n"))
+	f.Add([]byte("all: {vars: {metadata: {source: keastream}}, children: {x: {hosts: {a_b: {ip: 192.0.2.1, ip6: '::%x', rack_units: [3, 2], kea_source: 'b,{,a'}}}}}\n"))
 	f.Add([]byte("a: &a [*a]\nmetadata: {source: keastream, <<: *a}\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		content, err := cabinet.Parse(data)
@@ -120,16 +166,19 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		c := cabinet.Cabinet{Site: "us3", Cabinet: "cab10"}.With(content.Targets, content.Sources)
-		rendered, err := cabinet.List.Render(c, updated)
-		if err != nil {
-			t.Fatal(err)
-		}
-		back, err := cabinet.Parse(rendered)
-		if err != nil {
-			t.Fatalf("%v in\n%s", err, rendered)
-		}
-		if diff := cmp.Diff(cabinet.Content{Targets: content.Targets, Sources: content.Sources}, back, equateAddrs, cmpopts.EquateEmpty()); diff != "" {
-			t.Errorf("read again (-want +got):\n%s", diff)
+		for _, layout := range layouts {
+			rendered, err := layout.Render(c, updated)
+			if err != nil {
+				t.Fatal(err)
+			}
+			back, err := cabinet.Parse(rendered)
+			if err != nil {
+				t.Fatalf("%v in\n%s", err, rendered)
+			}
+			want := cabinet.Content{Targets: shown(layout, content.Targets), Sources: content.Sources}
+			if diff := cmp.Diff(want, back, equateAddrs, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("read again from layout %s (-want +got):\n%s", layout, diff)
+			}
 		}
 	})
 }

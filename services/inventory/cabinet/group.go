@@ -13,14 +13,18 @@ import (
 // Target is one line of a file: one device at one address.
 type Target struct {
 	IP           netip.Addr // IPv4
+	IP6          netip.Addr // the zero Addr if there is none, or the layout shows none
 	MAC          string     // aa:bb:cc:dd:ee:ff, or "" if the reservation tells none
 	Hostname     string     // canonical, with its domain if it is reserved with one
 	Units        Units
 	Manufacturer string
+	// Sources are the Kea databases that ask for the line, ascending and with
+	// commas between, "" if the layout shows none.
+	Sources string
 }
 
 // ID is what makes two lines the same one. The other values of a line follow
-// from the host name and the patterns.
+// from the host name and the patterns, or may change.
 type ID struct {
 	IP       netip.Addr
 	MAC      string
@@ -39,6 +43,27 @@ func (t Target) compare(o Target) int {
 		t.IP.Compare(o.IP),
 		cmp.Compare(t.MAC, o.MAC),
 	)
+}
+
+// merge returns a line for two with one ID. The lower IPv6 address counts.
+func (t Target) merge(o Target) Target {
+	if !t.IP6.IsValid() || o.IP6.IsValid() && o.IP6.Less(t.IP6) {
+		t.IP6 = o.IP6
+	}
+	t.Sources = joinSources(append(splitSources(t.Sources), splitSources(o.Sources)...))
+	return t
+}
+
+func joinSources(names []string) string {
+	slices.Sort(names)
+	return strings.Join(slices.Compact(names), ",")
+}
+
+func splitSources(names string) []string {
+	if names == "" {
+		return nil
+	}
+	return strings.Split(names, ",")
 }
 
 // Cabinet is what a file says.
@@ -68,7 +93,16 @@ func (c Cabinet) With(targets []Target, sources []string) Cabinet {
 
 func (c *Cabinet) normalize() {
 	slices.SortFunc(c.Targets, Target.compare)
-	c.Targets = slices.CompactFunc(c.Targets, func(a, b Target) bool { return a.ID() == b.ID() })
+	last := 0
+	for i, t := range c.Targets {
+		if i > 0 && t.ID() == c.Targets[last].ID() {
+			c.Targets[last] = c.Targets[last].merge(t)
+		} else if i > 0 {
+			last++
+			c.Targets[last] = t
+		}
+	}
+	c.Targets = c.Targets[:min(last+1, len(c.Targets))]
 	slices.Sort(c.Sources)
 	c.Sources = slices.Compact(c.Sources)
 }
@@ -78,6 +112,8 @@ func (c *Cabinet) normalize() {
 type Reason string
 
 const (
+	// Template: a text of the reservation holds what Ansible would run.
+	Template Reason = "template"
 	// NotAHostname: the reserved name is not a host name.
 	NotAHostname Reason = "not_a_hostname"
 	// NoPattern: no pattern matches the name.
@@ -90,7 +126,7 @@ const (
 )
 
 // Reasons returns all reasons.
-func Reasons() []Reason { return []Reason{NotAHostname, NoPattern, NoIPv4, FileTaken} }
+func Reasons() []Reason { return []Reason{Template, NotAHostname, NoPattern, NoIPv4, FileTaken} }
 
 // Unplaced is a reserved name that stands in no file.
 type Unplaced struct {
@@ -115,16 +151,22 @@ type Grouping struct {
 // A reservation with an IPv4 address gives one line; reservations that differ
 // in nothing that a line shows give one line together, which came from all their
 // sources, as when two databases serve the same subnets. Reservations without a
-// name are left out silently.
+// name are left out silently. IPv6 addresses, which Kea may keep in rows of their
+// own, are those of the name; of several the lowest counts.
 func (p Patterns) Group(rs []events.Reservation) Grouping {
 	type address struct{ site, cabinet string }
 	cabinets := make(map[address]*Cabinet)
 	placed := make(map[string]bool)
-	var without []string // names of reservations without an IPv4 address
+	var without []string            // names of reservations without an IPv4 address
+	ip6 := make(map[string][]claim) // by name
 	var unplaced []Unplaced
 
 	for _, r := range rs {
 		if r.Hostname == "" {
+			continue
+		}
+		if holdsTemplate(r) {
+			unplaced = append(unplaced, Unplaced{r.Hostname, Template})
 			continue
 		}
 		name, err := events.CanonicalHostname(r.Hostname)
@@ -136,6 +178,11 @@ func (p Patterns) Group(rs []events.Reservation) Grouping {
 		if !ok {
 			unplaced = append(unplaced, Unplaced{name, NoPattern})
 			continue
+		}
+		for _, addr := range r.IPv6 {
+			if isIP6(addr) {
+				ip6[name] = append(ip6[name], claim{addr, r.MAC})
+			}
 		}
 		if !r.IP.Is4() {
 			without = append(without, name)
@@ -165,6 +212,7 @@ func (p Patterns) Group(rs []events.Reservation) Grouping {
 	}) {
 		c := cabinets[a]
 		c.normalize()
+		c.addIP6(ip6)
 		if _, taken := g.Cabinets[c.File()]; taken {
 			for _, t := range c.Targets {
 				unplaced = append(unplaced, Unplaced{t.Hostname, FileTaken})
@@ -182,19 +230,50 @@ func (p Patterns) Group(rs []events.Reservation) Grouping {
 // false if it gives none. It serves to tell which files a change concerns; what
 // stands in them follows from [Patterns.Group] alone.
 func (p Patterns) Line(r events.Reservation) (file string, t Target, ok bool) {
-	name, err := events.CanonicalHostname(r.Hostname)
-	if err != nil || !r.IP.Is4() {
+	name, place, ok := p.placeOf(r)
+	if !ok || !r.IP.Is4() {
 		return "", Target{}, false
 	}
-	place, ok := p.Place(name)
+	t = target(r, name, place)
+	for _, addr := range r.IPv6 {
+		if isIP6(addr) {
+			t = t.merge(Target{IP6: addr})
+		}
+	}
+	return place.File(), t, true
+}
+
+// Concerns returns the file in which a reservation stands by itself, and the IDs
+// of its line and of the stand-ins of its IPv6 addresses (see [LostIP6]). ok is
+// false if it stands in none.
+func (p Patterns) Concerns(r events.Reservation) (file string, ids []ID, ok bool) {
+	name, place, ok := p.placeOf(r)
 	if !ok {
-		return "", Target{}, false
+		return "", nil, false
 	}
-	return place.File(), target(r, name, place), true
+	if r.IP.Is4() {
+		ids = append(ids, target(r, name, place).ID())
+	}
+	for _, addr := range r.IPv6 {
+		ids = append(ids, ID{IP: addr, Hostname: name})
+	}
+	return place.File(), ids, true
+}
+
+func (p Patterns) placeOf(r events.Reservation) (name string, place Place, ok bool) {
+	if holdsTemplate(r) {
+		return "", Place{}, false
+	}
+	name, err := events.CanonicalHostname(r.Hostname)
+	if err != nil {
+		return "", Place{}, false
+	}
+	place, ok = p.Place(name)
+	return name, place, ok
 }
 
 func target(r events.Reservation, hostname string, place Place) Target {
-	t := Target{IP: r.IP, Hostname: hostname, Units: place.Units, Manufacturer: place.Manufacturer}
+	t := Target{IP: r.IP, Hostname: hostname, Units: place.Units, Manufacturer: place.Manufacturer, Sources: r.Source}
 	if isMAC(r.MAC) {
 		t.MAC = r.MAC
 	}

@@ -37,6 +37,7 @@ func TestGroup(t *testing.T) {
 		reserve("a", "web1", "192.0.2.1", mac),
 		reserve("b", "web1", "192.0.2.2", mac),
 		reserve("a", "us3-cab10-ru1-{{x}}", "192.0.2.3", mac),
+		reserve("a", "us3 cab10", "192.0.2.3", mac),
 		reserve("a", "", "192.0.2.4", mac),
 		reserve("a", "us3-cab10-ru3-bmc", "2001:db8::1", mac), // not what an event can say
 	})
@@ -45,20 +46,21 @@ func TestGroup(t *testing.T) {
 			"us3-cab10-discovery.yml": {
 				Site: "us3", Cabinet: "cab10", Sources: []string{"a", "b"},
 				Targets: []cabinet.Target{
-					{IP: netip.MustParseAddr("192.0.2.17"), MAC: mac, Hostname: "us3-cab10-ru17-idrac", Units: units(17, 17), Manufacturer: "Dell"},
-					{IP: netip.MustParseAddr("192.0.2.18"), MAC: mac, Hostname: "us3-cab10-ru17-idrac", Units: units(17, 17), Manufacturer: "Dell"},
-					{IP: netip.MustParseAddr("192.0.2.9"), Hostname: "us3-cab10-ru9-bmc", Units: units(9, 9), Manufacturer: "Supermicro"},
+					{IP: netip.MustParseAddr("192.0.2.17"), MAC: mac, Hostname: "us3-cab10-ru17-idrac", Units: units(17, 17), Manufacturer: "Dell", Sources: "a,b"},
+					{IP: netip.MustParseAddr("192.0.2.18"), MAC: mac, Hostname: "us3-cab10-ru17-idrac", Units: units(17, 17), Manufacturer: "Dell", Sources: "a"},
+					{IP: netip.MustParseAddr("192.0.2.9"), Hostname: "us3-cab10-ru9-bmc", Units: units(9, 9), Manufacturer: "Supermicro", Sources: "a"},
 				},
 			},
 			"us3-cab11-discovery.yml": {
 				Site: "us3", Cabinet: "cab11", Sources: []string{"a"},
 				Targets: []cabinet.Target{
-					{IP: netip.MustParseAddr("198.51.100.1"), MAC: mac, Hostname: "us3-cab11-ru1-ilo.lab", Units: units(1, 1), Manufacturer: "HP"},
+					{IP: netip.MustParseAddr("198.51.100.1"), MAC: mac, Hostname: "us3-cab11-ru1-ilo.lab", Units: units(1, 1), Manufacturer: "HP", Sources: "a"},
 				},
 			},
 		},
 		Unplaced: []cabinet.Unplaced{
-			{Hostname: "us3-cab10-ru1-{{x}}", Reason: cabinet.NotAHostname},
+			{Hostname: "us3 cab10", Reason: cabinet.NotAHostname},
+			{Hostname: "us3-cab10-ru1-{{x}}", Reason: cabinet.Template},
 			{Hostname: "us3-cab10-ru3-bmc", Reason: cabinet.NoIPv4},
 			{Hostname: "us3-cab11-ru2-ilo", Reason: cabinet.NoIPv4},
 			{Hostname: "web1", Reason: cabinet.NoPattern},
@@ -66,6 +68,92 @@ func TestGroup(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got, equateAddrs); diff != "" {
 		t.Errorf("Group (-want +got):\n%s", diff)
+	}
+}
+
+func reserve6(hostname, mac string, addrs ...string) events.Reservation {
+	r := reserve("kea", hostname, "", mac)
+	for _, a := range addrs {
+		r.IPv6 = append(r.IPv6, netip.MustParseAddr(a))
+	}
+	return r
+}
+
+func TestIP6IsThatOfTheName(t *testing.T) {
+	t.Parallel()
+	const m1, m2, m3 = "02:00:00:00:00:01", "02:00:00:00:00:02", "02:00:00:00:00:03"
+	rs := []events.Reservation{
+		reserve("kea", "us3-cab1-ru1-a", "192.0.2.1", m1), reserve6("US3-cab1-ru1-a.", "", "2001:db8::12", "2001:db8::11"),
+		reserve("kea", "us3-cab1-ru1-b", "192.0.2.2", m1), reserve6("us3-cab1-ru1-b", m3, "2001:db8::21"), // another MAC address, of nobody else
+		reserve("kea", "us3-cab1-ru1-c", "192.0.2.3", m1), reserve("kea", "us3-cab1-ru1-c", "192.0.2.4", m2),
+		reserve6("us3-cab1-ru1-c", m2, "2001:db8::32"), reserve6("us3-cab1-ru1-c", "", "2001:db8::33"),
+		reserve("kea", "us3-cab1-ru1-d", "192.0.2.5", ""), reserve6("us3-cab1-ru1-d", "", "fe80::1"),
+		reserve("kea", "us3-cab1-ru1-e", "192.0.2.6", m1),
+		reserve("kea", "us3-cab1-ru1-f", "192.0.2.7", m1), reserve6("us3-cab1-ru1-f", "", "fe80::1%eth0"), // not what an event can say
+	}
+	want := map[string]string{
+		"192.0.2.1": "2001:db8::11", "192.0.2.2": "2001:db8::21", "192.0.2.3": "2001:db8::33", "192.0.2.4": "2001:db8::32",
+		"192.0.2.5": "fe80::1", "192.0.2.6": "invalid IP", "192.0.2.7": "invalid IP",
+	}
+	for range 2 {
+		got := make(map[string]string)
+		for _, line := range (cabinet.Patterns{}).Group(rs).Cabinets["us3-cab1-discovery.yml"].Targets {
+			got[line.IP.String()] = line.IP6.String()
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("IPv6 addresses (-want +got):\n%s", diff)
+		}
+		slices.Reverse(rs)
+	}
+}
+
+// A text that Ansible would run takes its reservation out of the files, and no
+// other.
+func TestTemplatesAreParked(t *testing.T) {
+	t.Parallel()
+	const run = "{{ lookup('pipe', 'touch PWNED') }}"
+	good := reserve("kea", "us3-cab1-ru1-ilo", "192.0.2.1", "02:00:00:00:00:01")
+	zone := reserve("kea", "us3-cab1-ru4-ilo", "192.0.2.4", "")
+	zone.IPv6 = []netip.Addr{netip.MustParseAddr("fe80::1").WithZone(run)}
+	rs := []events.Reservation{
+		good,
+		reserve("kea", "us3-cab1-ru2-ilo-"+run, "192.0.2.2", ""), reserve("kea", "us3-cab1-ru3-ilo", "192.0.2.3", "{% x %}"), zone,
+		reserve("kea", "us3-cab1-ru5-ilo{#", "192.0.2.5", ""), reserve("kea", "#jinja2: x", "192.0.2.6", ""),
+	}
+	g := cabinet.Patterns{}.Group(rs)
+	if lines := texts(g.Cabinets["us3-cab1-discovery.yml"].Targets); !slices.Equal(lines, []string{"us3-cab1-ru1-ilo 1 02:00:00:00:00:01"}) {
+		t.Errorf("the file holds %q", lines)
+	}
+	if len(g.Unplaced) != 5 || slices.ContainsFunc(g.Unplaced, func(u cabinet.Unplaced) bool { return u.Reason != cabinet.Template }) {
+		t.Errorf("unplaced: %+v", g.Unplaced)
+	}
+	for _, r := range rs[1:] {
+		if _, _, ok := (cabinet.Patterns{}).Line(r); ok {
+			t.Errorf("%q has a line", r.Hostname)
+		}
+		if _, _, ok := (cabinet.Patterns{}).Concerns(r); ok {
+			t.Errorf("%q concerns a file", r.Hostname)
+		}
+	}
+}
+
+func TestConcerns(t *testing.T) {
+	t.Parallel()
+	r := reserve6("US3-cab1-ru1-ilo", "02:00:00:00:00:01", "2001:db8::1", "2001:db8::2")
+	id6 := func(addr string) cabinet.ID {
+		return cabinet.ID{IP: netip.MustParseAddr(addr), Hostname: "us3-cab1-ru1-ilo"}
+	}
+	want := []cabinet.ID{id6("2001:db8::1"), id6("2001:db8::2")}
+	if file, ids, ok := (cabinet.Patterns{}).Concerns(r); file != "us3-cab1-discovery.yml" || !slices.Equal(ids, want) || !ok {
+		t.Errorf("an IPv6 reservation concerns %q, %v, %t", file, ids, ok)
+	}
+	r.IP = netip.MustParseAddr("192.0.2.1")
+	_, line, _ := cabinet.Patterns{}.Line(r)
+	if _, ids, ok := (cabinet.Patterns{}).Concerns(r); !slices.Equal(ids, append([]cabinet.ID{line.ID()}, want...)) || !ok {
+		t.Errorf("one of both families concerns %v, %t", ids, ok)
+	}
+	if _, _, ok := (cabinet.Patterns{}).Concerns(reserve("kea", "web1", "192.0.2.1", "")); ok {
+		t.Error("a name without a place concerns a file")
 	}
 }
 
@@ -121,10 +209,16 @@ func TestOrderOfLines(t *testing.T) {
 	}
 }
 
+func withIP(r events.Reservation, ip string) events.Reservation {
+	r.IP = netip.MustParseAddr(ip)
+	return r
+}
+
 func TestLineSaysWhatGroupDoes(t *testing.T) {
 	t.Parallel()
 	rs := []events.Reservation{
 		reserve("a", "US3-cab10-ru17-idrac", "192.0.2.17", "aa:bb:cc:dd:ee:01"),
+		reserve6("us3-cab1-ru1-ilo", "", "2001:db8::1"), withIP(reserve6("us3-cab1-ru1-ilo", "", "2001:db8::2", "2001:db8::1"), "192.0.2.9"),
 		reserve("a", "us3-cab11-ru2-ilo", "", ""), reserve("a", "web1", "192.0.2.1", ""), reserve("a", "a b", "192.0.2.3", ""), reserve("a", "", "192.0.2.4", ""),
 	}
 	for _, r := range rs {

@@ -69,9 +69,9 @@ func parse(data []byte) (Content, error) {
 	if err != nil {
 		return Content{}, err
 	}
-	metadata, err := fields(top["metadata"])
+	metadata, hosts, err := parseInventory(top)
 	if err != nil {
-		return Content{}, fmt.Errorf("metadata: %w", err)
+		return Content{}, err
 	}
 	if source := text(metadata["source"]); source != writerKeastream && source != writerReplaced {
 		return Content{}, fmt.Errorf("metadata.source is not %s or %s", writerKeastream, writerReplaced)
@@ -95,14 +95,15 @@ func parse(data []byte) (Content, error) {
 	}
 	for i, line := range lines {
 		t, err := parseTarget(line)
-		if err != nil {
-			content.UnusableCount++
-			if len(content.Unusable) < unusableShown {
-				content.Unusable = append(content.Unusable, fmt.Sprintf("bmc_targets[%d]: %v", i, err))
-			}
-			continue
+		content.add(fmt.Sprintf("bmc_targets[%d]", i), t, err)
+	}
+	if top["bmc_targets"] == nil {
+		for _, h := range hosts {
+			t, err := h.target()
+			content.add(fmt.Sprintf("host %q", Shorten(h.key)), t, err)
 		}
-		content.Targets = append(content.Targets, t)
+	} else {
+		content.complete(hosts)
 	}
 	sorted := Cabinet{Targets: content.Targets, Sources: content.Sources}
 	sorted.normalize()
@@ -110,7 +111,21 @@ func parse(data []byte) (Content, error) {
 	return content, nil
 }
 
-// maxIndicators is more than 20,000 devices have, six each. A node takes some
+// add adds a line, or the reason why no reservation can ask for it.
+func (c *Content) add(where string, t Target, err error) {
+	switch {
+	case err == nil:
+		c.Targets = append(c.Targets, t)
+	case len(c.Unusable) < unusableShown:
+		c.Unusable = append(c.Unusable, fmt.Sprintf("%s: %v", where, err))
+		c.UnusableCount++
+	default:
+		c.UnusableCount++
+	}
+}
+
+// maxIndicators is more than 20,000 devices have in a list, six each,
+// and than as many as fit into a file with the largest layout. A node takes some
 // 300 bytes of memory, and one indicator gives two at most.
 const maxIndicators = 150_000
 

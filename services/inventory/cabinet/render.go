@@ -14,15 +14,25 @@ import (
 // Layout is the form of a file.
 type Layout string
 
-// List is the form of the replaced system: a top-level list bmc_targets and the
-// mapping metadata, extended by its key kea_sources.
-const List Layout = "list"
+const (
+	// Both is an Ansible inventory with the list of the replaced system beside it.
+	// Its metadata are variables: at the top they would be a group of that name.
+	Both Layout = "both"
+	// List is the form of the replaced system: a top-level list bmc_targets and the
+	// mapping metadata, extended by its key kea_sources.
+	List Layout = "list"
+	// Ansible is [Both] without the list.
+	Ansible Layout = "ansible"
+)
 
 // The programs that wrote files of these layouts, as they stand in metadata.
 const (
 	writerKeastream = "keastream"
 	writerReplaced  = "kea_lease_monitor"
 )
+
+// documentStart begins the layouts that the replaced system did not have.
+const documentStart = "---\n"
 
 // timeLayout is the form of updated_at in the replaced system: ISO 8601 as
 // Python prints it, in UTC with microseconds.
@@ -34,16 +44,26 @@ const timeLayout = "2006-01-02T15:04:05.000000+00:00"
 // none.
 func (l Layout) Render(c Cabinet, updated time.Time) ([]byte, error) {
 	var document *yaml.Node
-	switch l {
-	case List:
-		document = listDocument(c, updated)
-	default:
-		return nil, fmt.Errorf("render %s: layout %q is not known", c.File(), string(l))
-	}
 	var buf bytes.Buffer
 	enc := yaml.NewEncoder(&buf)
 	enc.SetIndent(2)
-	enc.CompactSeqIndent()
+	metadata := metadata(c, updated)
+	switch l {
+	case List:
+		enc.CompactSeqIndent()
+		document = mapping("bmc_targets", listTargets(c), "metadata", metadata)
+	case Both:
+		buf.WriteString(documentStart)
+		document = mapping("all", inventory(c, metadata), "bmc_targets", listTargets(c))
+	case Ansible:
+		buf.WriteString(documentStart)
+		document = mapping("all", inventory(c, metadata))
+	default:
+		return nil, fmt.Errorf("render %s: layout %q is not known", c.File(), string(l))
+	}
+	if err := checkTexts(document); err != nil {
+		return nil, fmt.Errorf("render %s: %w", c.File(), err)
+	}
 	if err := enc.Encode(document); err != nil {
 		return nil, fmt.Errorf("render %s: %w", c.File(), err)
 	}
@@ -53,7 +73,8 @@ func (l Layout) Render(c Cabinet, updated time.Time) ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
-func listDocument(c Cabinet, updated time.Time) *yaml.Node {
+// listTargets makes the list of the replaced system.
+func listTargets(c Cabinet) *yaml.Node {
 	targets := &yaml.Node{Kind: yaml.SequenceNode}
 	for _, t := range c.Targets {
 		targets.Content = append(targets.Content, mapping(
@@ -64,20 +85,21 @@ func listDocument(c Cabinet, updated time.Time) *yaml.Node {
 			"manufacturer", quoted(t.Manufacturer),
 		))
 	}
+	return targets
+}
+
+func metadata(c Cabinet, updated time.Time) *yaml.Node {
 	sources := &yaml.Node{Kind: yaml.SequenceNode}
 	for _, s := range c.Sources {
 		sources.Content = append(sources.Content, quoted(s))
 	}
 	return mapping(
-		"bmc_targets", targets,
-		"metadata", mapping(
-			"updated_at", quoted(updated.UTC().Format(timeLayout)),
-			"source", quoted(writerKeastream),
-			"site", quoted(c.Site),
-			"cabinet", quoted(c.Cabinet),
-			"total_count", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: strconv.Itoa(len(c.Targets))},
-			"kea_sources", sources,
-		),
+		"updated_at", quoted(updated.UTC().Format(timeLayout)),
+		"source", quoted(writerKeastream),
+		"site", quoted(c.Site),
+		"cabinet", quoted(c.Cabinet),
+		"total_count", number(len(c.Targets)),
+		"kea_sources", sources,
 	)
 }
 
@@ -98,31 +120,26 @@ func quoted(s string) *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Style: yaml.DoubleQuotedStyle, Value: s}
 }
 
+func number(n int) *yaml.Node {
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: strconv.Itoa(n)}
+}
+
 // updatedLine matches only what we write: a value that somebody broke is a
 // difference like any other.
-var updatedLine = regexp.MustCompile(`(?m)^ *updated_at: "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+\+00:00"$`)
+var updatedLine = regexp.MustCompile(`(?m)^( *)updated_at: "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+\+00:00"$`)
 
-// Same tells whether two files have the same bytes but for the value of
+// Same tells whether two files have the same bytes but for the values of
 // updated_at. So a comment or a key that someone wrote into a file makes it
 // another one.
-func Same(a, b []byte) bool {
-	restA, timeA := timeless(a)
-	restB, timeB := timeless(b)
-	return timeA == timeB && bytes.Equal(restA, restB)
-}
+func Same(a, b []byte) bool { return bytes.Equal(timeless(a), timeless(b)) }
 
 // Digest returns a checksum that is equal for files that are the [Same], and for
 // no others.
-func Digest(data []byte) [sha256.Size]byte {
-	rest, hasTime := timeless(data)
-	return sha256.Sum256(append(rest[:len(rest):len(rest)], strconv.FormatBool(hasTime)...))
-}
+func Digest(data []byte) [sha256.Size]byte { return sha256.Sum256(timeless(data)) }
 
-// timeless cuts the first line that holds an updated_at of ours.
-func timeless(data []byte) (rest []byte, found bool) {
-	at := updatedLine.FindIndex(data)
-	if at == nil {
-		return data, false
-	}
-	return append(data[:at[0]:at[0]], data[at[1]:]...), true
+// timeless returns the data without the values of updated_at that are of our
+// form, and with their number: a value that somebody took away is a difference.
+func timeless(data []byte) []byte {
+	n := len(updatedLine.FindAllIndex(data, -1))
+	return strconv.AppendInt(updatedLine.ReplaceAll(data, []byte("${1}updated_at:")), int64(n), 10)
 }

@@ -21,8 +21,13 @@ var update = flag.Bool("update", false, "write the golden files anew")
 var updated = time.Date(2025, 12, 18, 18, 41, 20, 123456789, time.FixedZone("CET", 3600))
 
 func exampleRack() []events.Reservation {
+	second := reserve("us3", "us3-cab10-ru17-idrac", "172.30.19.46", "aa:bb:cc:dd:ee:fe") // one name on two addresses
+	own6 := reserve("us3", "us3-cab10-ru17-idrac", "", "aa:bb:cc:dd:ee:ff")
+	own6.IPv6 = []netip.Addr{netip.MustParseAddr("2001:db8::17:1"), netip.MustParseAddr("2001:db8::17:2")}
 	return []events.Reservation{
 		reserve("us3", "us3-cab10-ru17-idrac", "172.30.19.42", "aa:bb:cc:dd:ee:ff"),
+		reserve("standby", "us3-cab10-ru17-idrac", "172.30.19.42", "aa:bb:cc:dd:ee:ff"), // has the same subnets
+		second, own6,
 		reserve("us3", "us3-cab10-ru7-9-ilo", "172.30.19.43", "10:20:30:40:50:59"), // a number to base 60 in YAML 1.1
 		reserve("standby", "us3-cab10-svr01-bmc", "172.30.19.44", ""),
 		reserve("us3", "us3-cab10-ru38-switch.mgmt.site.com", "172.30.19.45", "02:00:00:00:00:01"),
@@ -31,39 +36,89 @@ func exampleRack() []events.Reservation {
 
 func TestRenderGolden(t *testing.T) {
 	t.Parallel()
-	const name = "us3-cab10-discovery.yml"
-	c := cabinet.Patterns{}.Group(exampleRack()).Cabinets[name]
-	got, err := cabinet.List.Render(c, updated)
-	if err != nil {
-		t.Fatal(err)
-	}
-	golden := filepath.Join("testdata", "list", name)
-	if *update {
-		if err := os.WriteFile(golden, got, 0o644); err != nil {
-			t.Fatal(err)
+	for _, layout := range layouts {
+		for name, c := range (cabinet.Patterns{}).Group(exampleRack()).Cabinets {
+			got, err := layout.Render(c, updated)
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden := filepath.Join("testdata", string(layout), name)
+			if *update {
+				if err := errors.Join(os.MkdirAll(filepath.Dir(golden), 0o755), os.WriteFile(golden, got, 0o644)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), string(got)); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", golden, diff)
+			}
+			checkFile(t, layout, name, got, c)
 		}
 	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
+}
+
+func TestGroupNames(t *testing.T) {
+	t.Parallel()
+	line := cabinet.Target{IP: netip.MustParseAddr("192.0.2.1"), Hostname: "a", Manufacturer: "A&B Co."}
+	for want, c := range map[string]cabinet.Cabinet{
+		"us3_cab10":    {Site: "us3", Cabinet: "cab10"},
+		"us_east_cab1": {Site: "us-east", Cabinet: "cab1"},
+		"_1_cab1":      {Site: "1", Cabinet: "cab1"},
+		"_bmc_dell":    {Site: "bmc", Cabinet: "dell"},
+		"bmcs_dell":    {Site: "bmcs", Cabinet: "dell"},
+		"bmc_a_b_co_":  {Site: "us3", Cabinet: "cab10"},
+	} {
+		c.Targets = []cabinet.Target{line}
+		data, err := cabinet.Ansible.Render(c, updated)
+		if err != nil || !strings.Contains(string(data), "\n    "+want+":\n") {
+			t.Errorf("no group %s (%v) in\n%s", want, err, data)
+		}
 	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", golden, diff)
+}
+
+func TestRenderRefusesTemplates(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"{{ x }}", "a {% x", "{#", " #jinja2: variable_start_string:'[['"} {
+		good := cabinet.Target{IP: netip.MustParseAddr("192.0.2.1"), Hostname: "a", Manufacturer: "Dell"}
+		for i, t2 := range []*cabinet.Target{{Hostname: text}, {MAC: text}, {Manufacturer: text}, {Sources: text}} {
+			t2.IP = good.IP
+			c := cabinet.Cabinet{Site: "us3", Cabinet: "cab10", Targets: []cabinet.Target{good, *t2}}
+			for _, layout := range layouts {
+				if layout == cabinet.List && t2.Sources != "" {
+					continue // it does not show them
+				}
+				if _, err := layout.Render(c, updated); err == nil || !strings.Contains(err.Error(), "Ansible would run the value") {
+					t.Errorf("field %d, layout %s: %q gives %v", i, layout, text, err)
+				}
+			}
+		}
 	}
 }
 
 func TestRenderRefusesAnUnknownLayout(t *testing.T) {
 	t.Parallel()
-	if _, err := cabinet.Layout("both").Render(cabinet.Cabinet{Site: "a", Cabinet: "b"}, updated); err == nil || !strings.Contains(err.Error(), "a-b-discovery.yml") {
+	if _, err := cabinet.Layout("table").Render(cabinet.Cabinet{Site: "a", Cabinet: "b"}, updated); err == nil || !strings.Contains(err.Error(), "a-b-discovery.yml") {
 		t.Errorf("the error is %v", err)
 	}
 }
 
 func TestSame(t *testing.T) {
 	t.Parallel()
+	for _, layout := range layouts {
+		t.Run(string(layout), func(t *testing.T) {
+			t.Parallel()
+			testSame(t, layout)
+		})
+	}
+}
+
+func testSame(t *testing.T, layout cabinet.Layout) {
 	c := cabinet.Patterns{}.Group(exampleRack()).Cabinets["us3-cab10-discovery.yml"]
 	render := func(c cabinet.Cabinet, at time.Time) string {
-		data, err := cabinet.List.Render(c, at)
+		data, err := layout.Render(c, at)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,6 +140,7 @@ func TestSame(t *testing.T) {
 		"no time":          strings.Replace(data, `updated_at: "2025-12-18T17:41:20.123456+00:00"`, "", 1),
 		"an empty line":    strings.Replace(data, `  updated_at: "2025-12-18T17:41:20.123456+00:00"`, "", 1),
 		"nothing":          "",
+		"a time less":      strings.Replace(data, `updated_at: "2025-12-18T17:41:20.123456+00:00"`, "updated_at:", 1),
 	} {
 		if cabinet.Same([]byte(data), []byte(other)) {
 			t.Errorf("a file with %s counts as the same", what)
@@ -181,15 +237,24 @@ func TestParseMakesNoLargeTree(t *testing.T) {
 
 func TestParseReadsTheLargestFile(t *testing.T) {
 	t.Parallel()
-	const devices = 20_000
+	for layout, devices := range map[cabinet.Layout]int{cabinet.List: 20_000, cabinet.Both: 6_000, cabinet.Ansible: 7_000} {
+		t.Run(string(layout), func(t *testing.T) {
+			t.Parallel()
+			testLargest(t, layout, devices)
+		})
+	}
+}
+
+func testLargest(t *testing.T, layout cabinet.Layout, devices int) {
 	c := cabinet.Cabinet{Site: "us3", Cabinet: "cab10", Sources: []string{"us3"}}
 	for i := range devices {
 		c.Targets = append(c.Targets, cabinet.Target{
 			IP: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), MAC: "aa:bb:cc:dd:ee:ff",
-			Hostname: fmt.Sprintf("us3-cab10--a-ru17-%d-idrac.lab.site.com", i), Manufacturer: "Dell",
+			Hostname: fmt.Sprintf("us3-cab10--a-ru17-%d-idrac.lab.site.com", i), Manufacturer: "Dell", Sources: "us3",
+			IP6: netip.MustParseAddr("2001:db8::1"), Units: units(17, 17),
 		})
 	}
-	data, err := cabinet.List.Render(c, updated)
+	data, err := layout.Render(c, updated)
 	if err != nil {
 		t.Fatal(err)
 	}

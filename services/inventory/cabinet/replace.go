@@ -1,6 +1,9 @@
 package cabinet
 
-import "slices"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Without returns the lines of ts that are not among others, by [ID].
 func Without(ts, others []Target) []Target {
@@ -60,4 +63,52 @@ func Unreplaced(stale, fresh []Target) []Target {
 		})
 	}
 	return rest
+}
+
+// LostIP6 returns a stand-in for each line that is wanted without an IPv6 address
+// and stands in a file with one: a line with that address as its IP, and the host
+// name. An address that another one takes the place of is not lost.
+func LostIP6(want, have []Target) []Target {
+	before := make(map[ID]Target, len(have))
+	for _, t := range have {
+		before[t.ID()] = t
+	}
+	var lost []Target
+	for _, t := range want {
+		if old := before[t.ID()]; old.IP6.IsValid() && !t.IP6.IsValid() {
+			lost = append(lost, Target{IP: old.IP6, Hostname: t.Hostname})
+		}
+	}
+	return lost
+}
+
+// WithIP6 returns the cabinet with the addresses that stand-ins of [LostIP6]
+// stand for, in the lines that have none.
+func (c Cabinet) WithIP6(standIns []Target) Cabinet {
+	addrs := make(map[string]netip.Addr, len(standIns))
+	for _, t := range standIns {
+		addrs[t.Hostname] = t.IP
+	}
+	c.Targets = slices.Clone(c.Targets)
+	for i, t := range c.Targets {
+		if !t.IP6.IsValid() {
+			c.Targets[i].IP6 = addrs[t.Hostname]
+		}
+	}
+	return c
+}
+
+// WithSources returns the cabinet with those sources of the same lines in a file
+// that are to be kept.
+func (c Cabinet) WithSources(have []Target, keep func(source string) bool) Cabinet {
+	before := make(map[ID]string, len(have))
+	for _, t := range have {
+		before[t.ID()] = t.Sources
+	}
+	c.Targets = slices.Clone(c.Targets)
+	for i, t := range c.Targets {
+		names := slices.DeleteFunc(splitSources(before[t.ID()]), func(s string) bool { return !keep(s) })
+		c.Targets[i].Sources = joinSources(append(names, splitSources(t.Sources)...))
+	}
+	return c
 }

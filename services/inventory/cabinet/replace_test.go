@@ -65,3 +65,36 @@ func TestWithout(t *testing.T) {
 		t.Errorf("Without (-want +got):\n%s", diff)
 	}
 }
+
+func TestIP6OfALineThatIsLost(t *testing.T) {
+	t.Parallel()
+	addr := netip.MustParseAddr
+	want := lines("a 1 m1", "b 2 m2", "c 3 m3", "d 4 m4")
+	have := lines("a 1 m1", "b 2 m2", "c 3 m3", "d 4 m5")
+	want[1].IP6, want[2].IP6 = addr("2001:db8::22"), addr("2001:db8::3")
+	have[0].IP6, have[1].IP6, have[3].IP6 = addr("2001:db8::1"), addr("2001:db8::2"), addr("2001:db8::4")
+	lost := cabinet.LostIP6(want, have)
+	if len(lost) != 1 || lost[0].ID() != (cabinet.ID{IP: addr("2001:db8::1"), Hostname: "a"}) {
+		t.Fatalf("LostIP6 gives %+v", lost)
+	}
+	c := cabinet.Cabinet{Targets: want}.WithIP6(lost)
+	for i, text := range []string{"2001:db8::1", "2001:db8::22", "2001:db8::3", "invalid IP"} {
+		if got := c.Targets[i].IP6.String(); got != text {
+			t.Errorf("line %d has the address %s, want %s", i, got, text)
+		}
+	}
+	if want[0].IP6.IsValid() {
+		t.Error("WithIP6 changed the lines that it was given")
+	}
+}
+
+func TestSourcesThatWereNotHeardStay(t *testing.T) {
+	t.Parallel()
+	want, have := lines("a 1 m1", "b 2 m2"), lines("a 1 m1", "b 3 m2")
+	want[0].Sources, want[1].Sources = "b", "b"
+	have[0].Sources, have[1].Sources = "a,b,c", "a"
+	got := cabinet.Cabinet{Targets: want}.WithSources(have, func(source string) bool { return source == "a" })
+	if got.Targets[0].Sources != "a,b" || got.Targets[1].Sources != "b" || want[0].Sources != "b" {
+		t.Errorf("WithSources gives %+v, from %+v", got.Targets, want)
+	}
+}

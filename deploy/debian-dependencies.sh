@@ -1,8 +1,9 @@
 #!/bin/sh
 # Installs what the tests and the demo need beside Go, on Debian and Ubuntu:
 # the PostgreSQL server, Kea's database schema, dig, curl and openssl for the
-# commands in READMEs, and the C compiler that the race detector needs. What is
-# there is left alone; if all of it is, the script does nothing and needs no rights.
+# commands in READMEs, Ansible, PyYAML and yamllint, which read the inventory
+# files, and the C compiler that the race detector needs. What is there is left
+# alone; if all of it is, the script does nothing and needs no rights.
 set -eu
 
 has_postgres() {
@@ -18,6 +19,9 @@ has_postgres || packages="$packages postgresql"
 command -v dig >/dev/null || packages="$packages bind9-dnsutils"
 command -v curl >/dev/null || packages="$packages curl"
 command -v openssl >/dev/null || packages="$packages openssl"
+command -v ansible-inventory >/dev/null || packages="$packages ansible-core"
+command -v yamllint >/dev/null || packages="$packages yamllint"
+python3 -c 'import yaml' 2>/dev/null || packages="$packages python3-yaml"
 command -v cc >/dev/null || command -v gcc >/dev/null || packages="$packages gcc libc6-dev"
 if [ -z "$packages" ]; then
 	exit 0

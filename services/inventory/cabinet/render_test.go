@@ -90,7 +90,7 @@ func TestRenderRefusesTemplates(t *testing.T) {
 				if layout == cabinet.List && t2.Sources != "" {
 					continue // it does not show them
 				}
-				if _, err := layout.Render(c, updated); err == nil || !strings.Contains(err.Error(), "Ansible would run the value") {
+				if _, err := layout.Render(c, updated); err == nil || !strings.Contains(err.Error(), "would be run by Ansible") {
 					t.Errorf("field %d, layout %s: %q gives %v", i, layout, text, err)
 				}
 			}

@@ -41,7 +41,7 @@ func holdsTemplate(r events.Reservation) bool {
 // a file gets this far.
 func checkTexts(node *yaml.Node) error {
 	if runnable(node.Value) {
-		return fmt.Errorf("Ansible would run the value %q", Shorten(node.Value))
+		return fmt.Errorf("the value %q would be run by Ansible", Shorten(node.Value))
 	}
 	for _, child := range node.Content {
 		if err := checkTexts(child); err != nil {

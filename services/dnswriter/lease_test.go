@@ -4,10 +4,18 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/sourcegraph/conc"
+
+	"github.com/keastream/keastream/pkg/events"
+	"github.com/keastream/keastream/services/dnswriter/brake"
+	"github.com/keastream/keastream/services/dnswriter/bucket"
+	"github.com/keastream/keastream/services/dnswriter/dns"
 	"github.com/keastream/keastream/services/dnswriter/lease"
+	"github.com/keastream/keastream/services/dnswriter/reconcile"
 	"github.com/keastream/keastream/solidsim"
 )
 
@@ -91,6 +99,39 @@ func TestReadingOutlastsTheLease(t *testing.T) {
 	if n := s.log.count("dns change failed") + s.log.count("the dns server does not answer"); n != 0 {
 		t.Errorf("%d failures are told", n)
 	}
+}
+
+// Who does not know the reservations leaves the lease to those who do.
+func TestNoLeaseBeforeTheStreamIsRead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	zones, err := dns.ParseZones([]string{"site.com"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	behind := scopes{newScope(reconcile.Config{View: events.NewView(), Zones: zones}, brake.Config{})}
+	contend := func(run func(context.Context, *lease.Lease) error) (*lease.Lease, func()) {
+		l := lease.New(lease.Config{Bucket: bucket.New(w.nats.Connect()), Name: "default", Term: time.Hour})
+		ctx, cancel := context.WithCancel(t.Context())
+		var running conc.WaitGroup
+		running.Go(func() {
+			if err := run(ctx, l); err != nil {
+				t.Error(err)
+			}
+		})
+		end := sync.OnceFunc(func() { cancel(); running.Wait() })
+		t.Cleanup(end)
+		return l, end
+	}
+	first, _ := contend(behind.compete)
+	second, end := contend(func(ctx context.Context, l *lease.Lease) error { return l.Run(ctx) })
+	w.await("who can work holds the lease", func() bool { return second.Held(0) })
+	if first.Held(0) {
+		t.Error("who has not read the stream holds the lease")
+	}
+	behind[0].Handlers().CaughtUp()
+	end()
+	w.await("it is held by the other one once the stream is read", func() bool { return first.Held(0) })
 }
 
 // Instances take turns only if they write the same records of the same

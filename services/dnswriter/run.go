@@ -85,7 +85,7 @@ func (v *runVerb) Run(ctx context.Context, d *daemon.Daemon) error {
 	}
 	if of.lease != nil {
 		d.Ready("lease", func() error { return led(of.lease) })
-		tasks = append(tasks, daemon.Task{Name: "lease", Run: of.lease.Run})
+		tasks = append(tasks, daemon.Task{Name: "lease", Run: func(ctx context.Context) error { return scopes.compete(ctx, of.lease) }})
 	}
 	for _, s := range scopes {
 		d.Ready("dns "+s.name, s.InStep)

@@ -63,6 +63,16 @@ func (v *runVerb) newLease(d *daemon.Daemon, documents *bucket.Bucket) *lease.Le
 	return lease.New(lease.Config{Bucket: documents, Name: name, Log: d.Log, Metrics: d.Metrics})
 }
 
+// compete competes for the lease until ctx ends, but not before the reservations are
+// known: an instance that cannot read the stream would hold it and do nothing, while
+// another one stands by that could work.
+func (all scopes) compete(ctx context.Context, l *lease.Lease) error {
+	if !all[0].AwaitCaughtUp(ctx) { // all have one picture
+		return nil
+	}
+	return l.Run(ctx)
+}
+
 // writer makes the client of the appliance. Under a lease it sends a change only while
 // that is held for long enough: the reconciler asks as well, but what an operation
 // reads first, and waits for, comes after that.

@@ -48,6 +48,10 @@ func (r *Reconciler) Run(ctx context.Context) error {
 			r.lead(ctx)
 			return
 		}
+		r.cfg.Phase("waiting for the stream")
+		if !r.AwaitCaughtUp(ctx) {
+			return
+		}
 		r.cfg.Phase(standingBy)
 		r.cfg.Lease.Lead(ctx, func(leadership context.Context) {
 			r.log.InfoContext(ctx, "this instance works now")

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -228,6 +229,17 @@ func (r *Reconciler) isCaughtUp() bool {
 	case <-r.caughtUp:
 		return true
 	default:
+		return false
+	}
+}
+
+// AwaitCaughtUp waits until the reservations are known. It returns false if ctx
+// ended before.
+func (r *Reconciler) AwaitCaughtUp(ctx context.Context) bool {
+	select {
+	case <-r.caughtUp:
+		return true
+	case <-ctx.Done():
 		return false
 	}
 }

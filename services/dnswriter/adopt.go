@@ -154,7 +154,7 @@ const adoptions = 4
 var errNotKept = errors.New("the mark is not there when the record is read back: SOLIDserver keeps class parameters from 8.0 on, and " +
 	"without them nothing can be adopted")
 
-// adopt sets the marks. The first one is read back before the others are set: a
+// adopt sets the marks. The first one that is set is read back before others are: a
 // server that keeps no marks must not be written to a thousand times for nothing.
 func (s seen) adopt(ctx context.Context, d *daemon.Daemon, list []reconcile.Adoption) error {
 	var mu sync.Mutex
@@ -175,14 +175,18 @@ func (s seen) adopt(ctx context.Context, d *daemon.Daemon, list []reconcile.Adop
 			failed = append(failed, err)
 		}
 	}
-	one(list[0])
-	if done > 0 {
-		if err := s.kept(ctx, list[0]); err != nil {
-			return fmt.Errorf("%s: %w", list[0], err)
+	rest := list
+	for ; done == 0 && len(rest) > 0 && ctx.Err() == nil; rest = rest[1:] {
+		one(rest[0])
+		if done == 0 {
+			continue
+		}
+		if err := s.kept(ctx, rest[0]); err != nil {
+			return fmt.Errorf("%s: %w", rest[0], err)
 		}
 	}
 	tasks := pool.New().WithMaxGoroutines(adoptions)
-	for _, a := range list[1:] {
+	for _, a := range rest {
 		tasks.Go(func() {
 			if ctx.Err() == nil {
 				one(a)

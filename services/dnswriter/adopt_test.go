@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -177,4 +178,36 @@ func TestAdoptSettings(t *testing.T) {
 		t.Errorf("the exit code is %d", code)
 	}
 	says(t, output, `"xyz" is no hash of a list`, "--zone, --name: ", "--dns-zone: must be set")
+}
+
+// A server that keeps no marks gets one change, not one for each record, also when the
+// first record of the list has changed and got none.
+func TestAdoptionWithoutMarks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.src.Put(host(1, "a", "192.0.2.1"), host(2, "b", "192.0.2.2"), host(3, "c", "192.0.2.3"))
+	w.src.Beat(time.Second)
+	for name, ip := range map[string]string{"a": "192.0.2.1", "b": "192.0.2.2", "c": "192.0.2.3"} {
+		w.add(name, ip)
+	}
+	var once onlyOnce
+	var changes atomic.Int64
+	w.sim.SetFaults(faults(func(c solidsim.Call) solidsim.Fault {
+		switch {
+		case c.Method == http.MethodPut:
+			changes.Add(1)
+		case changes.Load() > 0:
+			if err := w.sim.Resynchronize(solidsim.InternalServer, true); err != nil {
+				t.Error(err)
+			}
+		case strings.Contains(c.Params["WHERE"], "'a."+zone+"'") && once.first():
+			w.remove("a", "192.0.2.1")
+		}
+		return solidsim.Fault{}
+	}))
+	code, output := w.call("adopt")
+	if code != daemon.ExitFailed || changes.Load() != 1 {
+		t.Errorf("the exit code is %d, after %d changes", code, changes.Load())
+	}
+	says(t, output, "  not adopted: a.site.com A 192.0.2.1: ")
 }

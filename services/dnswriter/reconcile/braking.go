@@ -120,6 +120,10 @@ func (r *Reconciler) braked(h *hold) bool {
 	return true
 }
 
+// brakedAlone tells whether nothing but the brake keeps the rows of a hold from
+// going. The caller holds r.mu.
+func (r *Reconciler) brakedAlone(h *hold) bool { return h.told && r.braked(h) && r.cfg.Brake.Judged() }
+
 // count has the brake count a step that takes something away, before it is sent.
 func (r *Reconciler) count(ctx context.Context, s Step) error {
 	r.mu.Lock()

@@ -128,6 +128,10 @@ func TestBrakeStopsWhatIsTooMuch(t *testing.T) {
 		}
 		b.awaitProof(4)
 		b.awaitRows(rowsWithout(1)...)
+		b.await("a status of what is withheld and nothing unproven", func() bool {
+			s := b.r.Status()
+			return s.Withheld == 2 && s.Unproven == 0
+		})
 		explained, _, err := b.r.Explain("h2."+labZone, 1)
 		if text := fmt.Sprint(explained); err != nil || !strings.Contains(text, "approve "+list.Hash) {
 			t.Errorf("the explanation is %s, %v", text, err)

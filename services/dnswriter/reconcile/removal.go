@@ -187,7 +187,7 @@ func (r *Reconciler) withheld() (records, incomplete []string) {
 	text := func(k rowKey) string { return fmt.Sprintf("%s %s %s", k.name, k.rtype, k.value) }
 	sources := make(map[string]bool)
 	for _, h := range r.holds {
-		if h.told && r.braked(h) && r.cfg.Brake.Judged() {
+		if r.brakedAlone(h) {
 			continue // see brake.List
 		}
 		for key := range h.rows {

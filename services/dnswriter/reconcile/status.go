@@ -46,7 +46,8 @@ type Status struct {
 	// Skipped counts changes that the policy does not allow.
 	Skipped int `json:"skipped"`
 	// Unproven counts names with a removal or replacement for which the proof that
-	// nobody asks for the record any more is not there yet.
+	// nobody asks for the record any more is not there yet; not those that the
+	// brake alone keeps.
 	Unproven int `json:"unproven"`
 	// LastCheck is the last consistency check.
 	LastCheck LastCheck `json:"last_check"`
@@ -138,7 +139,11 @@ func (r *Reconciler) Status() Status {
 	for _, steps := range r.skipped {
 		s.Skipped += len(steps)
 	}
-	s.Unproven = len(r.holds)
+	for _, h := range r.holds {
+		if !r.brakedAlone(h) {
+			s.Unproven++
+		}
+	}
 	for name := range r.waiting {
 		if r.holds[name] == nil {
 			s.Unproven++

@@ -24,14 +24,11 @@ func (s *Scope) Adopt(ctx context.Context, row dns.Row, owner dns.Owner) (err er
 	if err := checkRecord(row.Record, row.Zone); err != nil {
 		return err
 	}
-	leave, err := s.client.enter(ctx)
+	leave, err := s.enter(ctx, row.Zone)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	if _, err := s.resolve(ctx, row.Zone); err != nil {
-		return err
-	}
 	current, done, err := s.adoptable(ctx, row, owner, 1)
 	if err != nil || done {
 		return err

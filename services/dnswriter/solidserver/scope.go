@@ -70,18 +70,29 @@ func (s *Scope) Reverse(ctx context.Context) (rows []dns.Row, err error) {
 	return s.allRows(ctx, rowSet{})
 }
 
+// enter waits until there is room for one more operation, and resolves the zone that
+// it is about. The caller must call leave at its end.
+func (s *Scope) enter(ctx context.Context, zone string) (leave func(), err error) {
+	leave, err = s.client.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.resolve(ctx, zone); err != nil {
+		leave()
+		return nil, err
+	}
+	return leave, nil
+}
+
 // Lookup returns the rows of type A, AAAA, PTR and CNAME of one owner name in
 // the zone, as the appliance has them now. The name is canonical.
 func (s *Scope) Lookup(ctx context.Context, zone, name string) (rows []dns.Row, err error) {
 	defer s.wrap(&err, zone, "look up %s", name)
-	leave, err := s.client.enter(ctx)
+	leave, err := s.enter(ctx, zone)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	if _, err := s.resolve(ctx, zone); err != nil {
-		return nil, err
-	}
 	return s.at(ctx, zone, name, 0)
 }
 
@@ -91,14 +102,11 @@ func (s *Scope) Lookup(ctx context.Context, zone, name string) (rows []dns.Row, 
 // to be in, and must be there as with Lookup.
 func (s *Scope) Standing(ctx context.Context, zone, name string) (rows []dns.Row, err error) {
 	defer s.wrap(&err, zone, "look what stands at %s", name)
-	leave, err := s.client.enter(ctx)
+	leave, err := s.enter(ctx, zone)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	if _, err := s.resolve(ctx, zone); err != nil {
-		return nil, err
-	}
 	l, err := s.rows(rowSet{zone, name})
 	if err != nil {
 		return nil, err

@@ -102,14 +102,11 @@ func (s *Scope) Update(ctx context.Context, row dns.Row, rec dns.Record, owner d
 	if rec.Name != row.Name || rec.Type != row.Type {
 		return errors.New("name and type of a record cannot be changed")
 	}
-	leave, err := s.client.enter(ctx)
+	leave, err := s.enter(ctx, row.Zone)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	if _, err := s.resolve(ctx, row.Zone); err != nil {
-		return err
-	}
 	rows, err := s.at(ctx, row.Zone, row.Name, 1)
 	if err != nil {
 		return err
@@ -151,14 +148,11 @@ func (s *Scope) whyNotUpdated(ctx context.Context, row dns.Row, rec dns.Record, 
 // equal rows, which is to stay.
 func (s *Scope) Delete(ctx context.Context, row dns.Row) (err error) {
 	defer s.wrap(&err, row.Zone, "delete %s", row.Record)
-	leave, err := s.client.enter(ctx)
+	leave, err := s.enter(ctx, row.Zone)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	if _, err := s.resolve(ctx, row.Zone); err != nil {
-		return err
-	}
 	rows, err := s.at(ctx, row.Zone, row.Name, 1)
 	if err != nil {
 		return err

@@ -49,5 +49,5 @@ func (s *Scope) whyNone(ctx context.Context, views []string) string {
 		return fmt.Sprintf("; there is no DNS server %q to write to: give one of %s with --dns-server, which is case-sensitive",
 			s.server, quoted(servers))
 	}
-	return "; the DNS server is there: create the zone on it as a master zone, or check --dns-zone"
+	return "; the DNS server is there: create the zone on it as a master zone, or check --dns-zone (of add: --zone)"
 }

@@ -219,6 +219,9 @@ func (e explanation) write(text *strings.Builder, told map[events.Key]bool) {
 	for _, p := range e.Parked {
 		line("  parked: %s/%d %q: %s: %s", p.Source, p.HostID, p.Hostname, p.Reason, p.Detail)
 	}
+	if e.LeftOut > 0 {
+		line("  and %s that ask or asked for it", plural(e.LeftOut, "more reservation"))
+	}
 	if c := e.LastChange; c != nil {
 		what := c.Record
 		if c.Was != "" {

@@ -37,6 +37,9 @@ type Explanation struct {
 	Parked []ParkedItem `json:"parked"`
 	// Removed are reservations that asked for this name and are gone from Kea.
 	Removed []RemovedItem `json:"removed"`
+	// LeftOut counts reservations, live ones and those that are gone, of which
+	// nothing is said here because so many speak of the name.
+	LeftOut int `json:"left_out"`
 	// LastChange is the last one since the start, LastFailure why the name has to be
 	// tried again.
 	LastChange  *LastChange  `json:"last_change"`
@@ -203,6 +206,29 @@ func (t rows) having(rtype dns.Type, value string) (names []string) {
 	return names
 }
 
+// spoken is how many reservations an Explanation tells of at most. A name may be that
+// of a whole site by mistake, and leave a tombstone with each update by Kea.
+const spoken = 100
+
+// mostSpeaking returns those of which an Explanation tells: live ones before those
+// that are gone, and of these the last ones.
+func mostSpeaking(all []events.Change) []events.Change {
+	if len(all) <= spoken {
+		return all
+	}
+	all = slices.Clone(all)
+	slices.SortStableFunc(all, func(a, b events.Change) int {
+		switch {
+		case a.Deleted() != b.Deleted() && b.Deleted():
+			return -1
+		case a.Deleted() != b.Deleted():
+			return 1
+		}
+		return b.At.Compare(a.At)
+	})
+	return all[:spoken]
+}
+
 // explain tells of one name, of which some reservations may speak. The caller holds
 // r.mu.
 func (r *Reconciler) explain(name string, speaking []events.Change) Explanation {
@@ -211,7 +237,9 @@ func (r *Reconciler) explain(name string, speaking []events.Change) Explanation 
 		Conflicts: []ConflictItem{}, Parked: []ParkedItem{}, Removed: []RemovedItem{},
 	}
 	e.Zone, _ = r.index.placement.ZoneOf(name)
-	for _, c := range speaking {
+	told := mostSpeaking(speaking)
+	e.LeftOut = len(speaking) - len(told)
+	for _, c := range told {
 		r.claim(&e, c)
 	}
 	for _, row := range r.cache.at(name) {

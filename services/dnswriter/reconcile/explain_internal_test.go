@@ -193,3 +193,29 @@ func TestHistoryIsBounded(t *testing.T) {
 		t.Error("the newest is not kept")
 	}
 }
+
+// A host name that a whole site has, or that was updated again and again, must not
+// make an answer of any length. Who asks for the name now is told first.
+func TestExplainManyReservations(t *testing.T) {
+	t.Parallel()
+	var hosts []string
+	for i := range 150 {
+		hosts = append(hosts, fmt.Sprintf("crowded 192.0.2.%d", i+1))
+	}
+	explains(t, Config{}, &memory{}, hosts, func(b *bench) {
+		for id := int64(1); id <= 90; id++ {
+			b.gone(id)
+		}
+		e, _ := b.about("crowded.lab.example.com")
+		if len(e.Claims) != 60 || len(e.Removed) != 40 || e.LeftOut != 50 {
+			t.Errorf("%d claims, %d that are gone, %d left out", len(e.Claims), len(e.Removed), e.LeftOut)
+		}
+		for id := int64(1); id <= 90; id++ {
+			b.put(id, fmt.Sprintf("crowded 192.0.2.%d", id))
+		}
+		e, _ = b.about("crowded.lab.example.com")
+		if len(e.Claims) != 100 || e.LeftOut != 50 {
+			t.Errorf("%d claims, %d left out", len(e.Claims), e.LeftOut)
+		}
+	})
+}

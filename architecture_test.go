@@ -86,6 +86,8 @@ var rules = []rule{
 		"decides and acts through an interface of its own: no word of SOLIDserver"},
 	{"services/dnswriter/solidserver", []string{"pkg/events", "internal/secrets", "services/dnswriter/dns"}, plain,
 		"speaks to SOLIDserver and decides nothing"},
+	{"services/dnswriter/bucket/buckettest", nil, []string{nats, toxiproxy},
+		"a connection that loses things, for tests of what builds on the bucket"},
 	{"services/dnswriter/bucket", []string{"pkg/events"}, with(plain, nats),
 		"documents in a key-value bucket: knows how they are kept, not what stands in them"},
 	{"services/dnswriter/lease", []string{"services/dnswriter/bucket"}, plain,

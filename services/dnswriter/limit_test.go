@@ -201,7 +201,7 @@ func TestRackIsRetired(t *testing.T) {
 	s.stopped(settings, first, 39, 0)
 	s.stop()
 
-	s, settings = start("10,2%,200") // exactly the rack
+	s, _ = start("10,2%,200") // exactly the rack
 	s.gone(all, first)
 	s.ready()
 	w.src.Delete(second[0])

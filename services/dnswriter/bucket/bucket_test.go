@@ -13,6 +13,7 @@ import (
 	"github.com/keastream/keastream/pkg/events"
 	"github.com/keastream/keastream/pkg/events/eventstest"
 	"github.com/keastream/keastream/services/dnswriter/bucket"
+	"github.com/keastream/keastream/services/dnswriter/bucket/buckettest"
 )
 
 type note struct {
@@ -223,15 +224,15 @@ func TestBucketMadeByHand(t *testing.T) {
 // The outcome of a write is not known. Failed, and failed but happened.
 func TestAnswerGetsLost(t *testing.T) {
 	t.Parallel()
-	for _, lost := range []string{requests, answers} {
+	for _, lost := range []string{buckettest.Requests, buckettest.Answers} {
 		for _, op := range []string{"put", "delete"} {
 			t.Run(op+" "+lost, func(t *testing.T) {
 				t.Parallel()
 				srv := start(t)
-				r, direct := newRoute(t, srv.URL()), bucket.New(srv.Connect())
-				b := bucket.New(r.conn)
+				r, direct := buckettest.NewRoute(t, srv.URL()), bucket.New(srv.Connect())
+				b := bucket.New(r.Conn)
 				first := put(t, b, "a", 0, note{Text: "first"})
-				r.lose(lost)
+				r.Lose(lost)
 				done := make(chan error, 1)
 				go func() {
 					if op == "delete" {
@@ -245,13 +246,13 @@ func TestAnswerGetsLost(t *testing.T) {
 					}
 					done <- err
 				}()
-				if lost == answers {
+				if lost == buckettest.Answers {
 					await(t, "the write", func() bool {
 						at, err := direct.Get(t.Context(), "a", new(note))
 						return errors.Is(err, bucket.ErrNotFound) || err == nil && at > first
 					})
 				}
-				r.heal()
+				r.Heal()
 				if err := <-done; err != nil {
 					t.Error(err)
 				}
@@ -266,16 +267,16 @@ func TestAnswerGetsLost(t *testing.T) {
 func TestOutcomeStaysUnclear(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
-	r, direct := newRoute(t, srv.URL()), bucket.New(srv.Connect())
-	b := bucket.New(r.conn)
+	r, direct := buckettest.NewRoute(t, srv.URL()), bucket.New(srv.Connect())
+	b := bucket.New(r.Conn)
 	first := put(t, b, "a", 0, note{Text: "first"})
-	r.lose(answers)
+	r.Lose(buckettest.Answers)
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	_, err := b.Put(ctx, "a", first, note{Text: "second"})
 	wantErr(t, err, bucket.ErrUnclear)
 	wantNote(t, direct, "a", first+1, note{Text: "second"})
-	r.heal()
+	r.Heal()
 	await(t, "the same again", func() bool {
 		_, err := b.Put(t.Context(), "a", first, note{Text: "second"})
 		return errors.Is(err, bucket.ErrConflict)
@@ -286,17 +287,17 @@ func TestOutcomeStaysUnclear(t *testing.T) {
 func TestEqualDocumentOfAnother(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
-	r, direct := newRoute(t, srv.URL()), bucket.New(srv.Connect())
-	b := bucket.New(r.conn)
+	r, direct := buckettest.NewRoute(t, srv.URL()), bucket.New(srv.Connect())
+	b := bucket.New(r.Conn)
 	first := put(t, b, "a", 0, note{Text: "first"})
-	r.lose(requests)
+	r.Lose(buckettest.Requests)
 	done := make(chan error, 1)
 	go func() {
 		_, err := b.Put(t.Context(), "a", first, note{Text: "second"})
 		done <- err
 	}()
 	second := put(t, direct, "a", first, note{Text: "second"})
-	r.heal()
+	r.Heal()
 	wantErr(t, <-done, bucket.ErrConflict)
 	wantNote(t, direct, "a", second, note{Text: "second"})
 }

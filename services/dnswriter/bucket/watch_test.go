@@ -13,6 +13,7 @@ import (
 	"github.com/keastream/keastream/pkg/events"
 	"github.com/keastream/keastream/pkg/events/eventstest"
 	"github.com/keastream/keastream/services/dnswriter/bucket"
+	"github.com/keastream/keastream/services/dnswriter/bucket/buckettest"
 )
 
 const timeLimit = 30 * time.Second
@@ -102,12 +103,12 @@ func TestWatch(t *testing.T) {
 func TestWatchAfterLostConnection(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
-	r, direct := newRoute(t, srv.URL()), bucket.New(srv.Connect())
+	r, direct := buckettest.NewRoute(t, srv.URL()), bucket.New(srv.Connect())
 	revision := put(t, direct, "a", 0, note{Text: "before"})
-	w := watch(t, bucket.New(r.conn), "a")
+	w := watch(t, bucket.New(r.Conn), "a")
 	await(t, "what was there", w.is("before"))
-	r.lose(answers)
+	r.Lose(buckettest.Answers)
 	put(t, direct, "a", revision, note{Text: "meanwhile"})
-	r.heal()
+	r.Heal()
 	await(t, "the change meanwhile", w.is("meanwhile"))
 }

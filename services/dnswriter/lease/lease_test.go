@@ -16,6 +16,7 @@ import (
 	"github.com/keastream/keastream/pkg/events"
 	"github.com/keastream/keastream/pkg/events/eventstest"
 	"github.com/keastream/keastream/services/dnswriter/bucket"
+	"github.com/keastream/keastream/services/dnswriter/bucket/buckettest"
 	"github.com/keastream/keastream/services/dnswriter/lease"
 )
 
@@ -301,11 +302,11 @@ func TestServerComesLater(t *testing.T) {
 // failed but happened.
 func TestRenewalGetsLost(t *testing.T) {
 	t.Parallel()
-	for _, lost := range []string{requests, answers} {
+	for _, lost := range []string{buckettest.Requests, buckettest.Answers} {
 		t.Run(lost, func(t *testing.T) {
 			t.Parallel()
 			srv := start(t)
-			r, direct := newRoute(t, srv.URL()), bucket.New(srv.Connect())
+			r, direct := buckettest.NewRoute(t, srv.URL()), bucket.New(srv.Connect())
 			revision := func() uint64 {
 				var doc struct{ Holder string }
 				at, err := direct.Get(t.Context(), "lease.default", &doc)
@@ -314,9 +315,9 @@ func TestRenewalGetsLost(t *testing.T) {
 				}
 				return at
 			}
-			c := contend(t, r.conn, time.Hour)
+			c := contend(t, r.Conn, time.Hour)
 			await(t, "it leads", c.holds)
-			r.lose(lost)
+			r.Lose(lost)
 			// Whose renewals are answered goes on with them.
 			last, since := revision(), time.Now()
 			await(t, "a renewal without an answer", func() bool {
@@ -325,7 +326,7 @@ func TestRenewalGetsLost(t *testing.T) {
 				}
 				return time.Since(since) > 10*renew
 			})
-			r.heal()
+			r.Heal()
 			before := revision()
 			await(t, "renewals", func() bool { return revision() > before+3 })
 			if !c.holds() || c.leaderships.Load() != 1 {
@@ -339,16 +340,16 @@ func TestRenewalGetsLost(t *testing.T) {
 // does not count for the holder, and does for the standby.
 func TestRenewalsStayLost(t *testing.T) {
 	t.Parallel()
-	for _, lost := range []string{requests, answers} {
+	for _, lost := range []string{buckettest.Requests, buckettest.Answers} {
 		t.Run(lost, func(t *testing.T) {
 			t.Parallel()
 			srv := start(t)
-			r := newRoute(t, srv.URL())
-			first := contend(t, r.conn, term)
+			r := buckettest.NewRoute(t, srv.URL())
+			first := contend(t, r.Conn, term)
 			await(t, "the first one leads", first.holds)
 			second := contend(t, srv.Connect(), term)
 			await(t, "the second one waits", second.waits)
-			r.lose(lost)
+			r.Lose(lost)
 			await(t, "the second one leads, and never both", func() bool {
 				wasFirst := first.Held(0)
 				if second.Held(0) && wasFirst && first.Held(0) {
@@ -356,7 +357,7 @@ func TestRenewalsStayLost(t *testing.T) {
 				}
 				return second.holds()
 			})
-			r.heal()
+			r.Heal()
 			await(t, "the first one waits", first.waits)
 		})
 	}

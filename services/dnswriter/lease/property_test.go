@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/sourcegraph/conc"
+
+	"github.com/keastream/keastream/services/dnswriter/bucket/buckettest"
 )
 
 // exclusive looks on until ctx ends: no two contenders hold the lease at the same
@@ -45,12 +47,12 @@ func TestNeverTwo(t *testing.T) {
 	t.Logf("seed %d", seed)
 	chance := rand.New(rand.NewPCG(seed, 1))
 	srv := start(t)
-	var routes []*route
+	var routes []*buckettest.Route
 	var all []*contender
 	for range 4 {
-		r := newRoute(t, srv.URL())
+		r := buckettest.NewRoute(t, srv.URL())
 		routes = append(routes, r)
-		all = append(all, contend(t, r.conn, term))
+		all = append(all, contend(t, r.Conn, term))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -73,9 +75,9 @@ func TestNeverTwo(t *testing.T) {
 					r = routes[i]
 				}
 			}
-			r.lose([]string{requests, answers}[chance.IntN(2)])
+			r.Lose([]string{buckettest.Requests, buckettest.Answers}[chance.IntN(2)])
 			pause(t, chance, 2*term)
-			r.heal()
+			r.Heal()
 		default:
 			if i := chance.IntN(len(all)); len(ended) < 2 {
 				all[i].end()

@@ -120,15 +120,15 @@ func sample(t *testing.T, from *prometheus.Registry, name, label string) float64
 	}
 	for _, family := range families {
 		for _, m := range family.GetMetric() {
-			labels := ""
+			var labels strings.Builder
 			for _, pair := range m.GetLabel() {
 				if pair.GetName() != "scope" {
-					labels += pair.GetValue()
+					labels.WriteString(pair.GetValue())
 				} else if pair.GetValue() != "internal" {
 					t.Errorf("%s is of scope %s", name, pair.GetValue())
 				}
 			}
-			if family.GetName() == name && labels == label {
+			if family.GetName() == name && labels.String() == label {
 				return m.GetGauge().GetValue() + m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
 			}
 		}

@@ -1,4 +1,5 @@
-package bucket_test
+// Package buckettest spoils the connection of a bucket, for tests.
+package buckettest
 
 import (
 	"context"
@@ -10,18 +11,21 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// route is a connection to NATS on the way of which things get lost.
-type route struct {
+// Route is a connection to NATS on the way of which things get lost.
+type Route struct {
+	// Conn is the connection. It is made again whenever it breaks.
+	Conn *nats.Conn
+
 	t     *testing.T
 	proxy *toxiproxy.Proxy
-	conn  *nats.Conn
 }
 
-func newRoute(t *testing.T, url string) *route {
+// NewRoute opens a route to the server of a URL, for as long as the test runs.
+func NewRoute(t *testing.T, url string) *Route {
 	t.Helper()
 	api := &toxiproxy.ApiServer{Metrics: toxiproxy.NewMetricsContainer(nil)}
 	silence(&api.Logger)
-	r := &route{t: t, proxy: toxiproxy.NewProxy(api, "nats", "127.0.0.1:0", strings.TrimPrefix(url, "nats://"))}
+	r := &Route{t: t, proxy: toxiproxy.NewProxy(api, "nats", "127.0.0.1:0", strings.TrimPrefix(url, "nats://"))}
 	if err := r.proxy.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -32,25 +36,26 @@ func newRoute(t *testing.T, url string) *route {
 		t.Fatal(err)
 	}
 	t.Cleanup(conn.Close)
-	r.conn = conn
+	r.Conn = conn
 	return r
 }
 
 // silence makes a logger that writes nowhere, which the zero value is.
 func silence[T any](logger **T) { *logger = new(T) }
 
+// Directions of a route.
 const (
-	requests = "upstream"
-	answers  = "downstream"
+	Requests = "upstream"
+	Answers  = "downstream"
 )
 
-// lose loses everything in a direction from now on.
-func (r *route) lose(direction string) {
+// Lose loses everything in a direction from now on.
+func (r *Route) Lose(direction string) {
 	r.t.Helper()
 	if _, err := r.proxy.Toxics.AddToxicJson(strings.NewReader(`{"type":"timeout","stream":"` + direction + `","attributes":{"timeout":0}}`)); err != nil {
 		r.t.Fatal(err)
 	}
 }
 
-// heal breaks the connections on which something was lost. New ones work.
-func (r *route) heal() { r.proxy.Toxics.ResetToxics(context.Background()) }
+// Heal breaks the connections on which something was lost. New ones work.
+func (r *Route) Heal() { r.proxy.Toxics.ResetToxics(context.Background()) }

@@ -28,7 +28,7 @@ build: ## Build all programs into bin/, without the C library
 # of cores would only wait for each other: -p is left at that number.
 .PHONY: test
 test: ## Run all tests with the race detector
-	$(GO) test -race -timeout 10m $(if $(T),-run '$(T)') $(PKG)
+	$(GO) test -race -timeout 20m $(if $(T),-run '$(T)') $(PKG)
 
 .PHONY: lint
 lint: ## Check format, vet, modern Go, staticcheck
